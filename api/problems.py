@@ -18,6 +18,7 @@ from domain.model.errors import (
     JournalUnavailable,
     LedgerError,
     LedgerMoved,
+    LedgerMoving,
     NotFound,
     OperationUnknown,
     Overloaded,
@@ -254,7 +255,7 @@ def headers_of(error: LedgerError) -> dict[str, str]:
         return error.headers
     if isinstance(error, ProjectionBehind) and (error.dead_letter or error.state != "running"):
         return {"Retry-After": "5"}  # somebody has to act first
-    if isinstance(error, ProjectionBehind | Overloaded | JournalUnavailable):
+    if isinstance(error, ProjectionBehind | Overloaded | LedgerMoving | JournalUnavailable):
         return {"Retry-After": "1"}
     return {}
 

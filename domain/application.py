@@ -27,7 +27,7 @@ from domain.model.idempotency import operation_id
 from domain.model.ledgers import Ledger, existing_ledger
 from domain.model.payouts.payout import Payout, existing_payout
 from domain.model.refusals import operation_unknown
-from domain.model.streams import account_stream, ledger_stream, payout_stream, transaction_stream
+from domain.model.streams import account_stream, ledger_of, ledger_stream, payout_stream, transaction_stream
 from domain.model.times import Instant, instant
 from domain.model.transactions import Acceptance, Transaction, existing_transaction
 from domain.tracing import Tracer
@@ -165,7 +165,7 @@ class LedgerApplication(Application[str]):
         Raises, in this order, `LedgerNotFound` and `PayoutNotFound`.
         """
         streams = ledger_stream(ledger), payout_stream(ledger, payout_id)
-        states, head = self._on_primary(lambda connection: read_beginnings(connection, streams))
+        states, head = self._on_primary(lambda connection: read_beginnings(connection, streams, ledger))
         _require_readable(*states)
         existing_ledger(states[0], ledger)
         return existing_payout(states[1], payout_id), head
@@ -187,8 +187,12 @@ class LedgerApplication(Application[str]):
         return made, head
 
     def _read(self, *streams: str) -> AggregateReading:
-        """Fold streams from the journal on the primary: every write acknowledged before this call is seen."""
-        states, head = self._on_primary(lambda connection: read_aggregates(connection, streams))
+        """Fold streams of one ledger from the journal on the primary: every write acknowledged before is seen.
+
+        Raises `LedgerMoved` or `LedgerMoving` if the ledger is not here.
+        """
+        ledger = ledger_of(streams[0]) if streams else None
+        states, head = self._on_primary(lambda connection: read_aggregates(connection, streams, ledger))
         _require_readable(*states)
         return AggregateReading(states, head)
 

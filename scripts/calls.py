@@ -27,6 +27,7 @@ EXAMPLES: Mapping[str, str] = {
     "report": "tallystick report trial-balance --ledger main --to 2026-12-01",
     "trace": "tallystick trace deposit-1 --ledger main",
     "stuck": "tallystick stuck --payout-seconds 60",
+    "place": "tallystick place main --on west --yes",
     "keys": "tallystick keys make shop --role client --ledger main",
     "simulate-provider": "tallystick simulate-provider --port 8100 --worst",
     "doctor": "tallystick doctor --all",

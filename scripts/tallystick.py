@@ -32,6 +32,7 @@ COMMANDS = {
     "trace": "scripts.commands.trace:trace",
     "stuck": "scripts.commands.stuck:stuck",
     "keys": "scripts.commands.keys:keys",
+    "place": "scripts.commands.place:place",
     "simulate-provider": "scripts.commands.simulate_provider:simulate_provider",
     "doctor": "scripts.commands.doctor:doctor",
     "demo": "scripts.commands.developers.demo:demo",

@@ -70,6 +70,13 @@ class LedgerNotFound(Missing):
     code = "ledger_not_found"
 
 
+class LedgerMoved(Missing):
+    """The ledger is at another installation. A service that has it in its placement passes requests on by itself."""
+
+    code = "ledger_moved"
+    installation: str | None
+
+
 class AccountNotFound(Missing):
     """There is no such account in the ledger."""
 
@@ -108,6 +115,12 @@ class JournalUnavailable(Unavailable):
 
     code = "journal_unavailable"
     reason: str | None
+
+
+class LedgerMoving(Unavailable):
+    """The ledger is being moved to another installation, which takes seconds."""
+
+    code = "ledger_moving"
 
 
 class Overloaded(Unavailable):

@@ -36,6 +36,7 @@ from api.http.fields import body_errors, query_errors
 from api.http.idempotency import idempotency_key
 from api.http.request import SESSION, RequestHead
 from api.http.responses import DRY_RUN, INSTALLATION, JSON, Answer, Streamed, unless_unchanged
+from api.http.shown import mapped_place, own_query, show_refusal, shown_answer
 from api.http.spanning.asking import Told, ask_all
 from api.http.spanning.naming import chosen, places_of
 from api.http.spanning.spans import Spans
@@ -45,7 +46,8 @@ from api.service.body_room import RoomShare
 from api.service.installations import Installations
 from api.service.key_cache import KNOWN_FOR_SECONDS
 from api.service.service import Service
-from domain.model.errors import JournalUnavailable, LedgerMoved
+from domain.journal.shown_positions import ShownPositions, read_shown_positions
+from domain.model.errors import JournalUnavailable, LedgerError, LedgerMoved
 from domain.model.events import Context
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
@@ -65,7 +67,8 @@ class Call(Struct, Generic[QueryT, BodyT], frozen=True):
     `service` is that of the installation that the route's `spans` leads to; home's if it spans all.
     `path_params` are the parameters in the path. `raw_body` is the body as sent, before defaults were filled in.
     `cursor_position` is the place that the cursor names, and `list_id` identifies the list. For a list that spans the
-    installations of a placement, it has a place for each by name.
+    installations of a placement, it has a place for each by name. `positions` says where positions of this journal are
+    shown, None if as they are.
     """
 
     service: Service
@@ -81,6 +84,7 @@ class Call(Struct, Generic[QueryT, BodyT], frozen=True):
     key: str
     cursor_position: Any
     list_id: str
+    positions: ShownPositions | None = None
 
     @property
     def ledger(self) -> str:
@@ -103,6 +107,8 @@ class Call(Struct, Generic[QueryT, BodyT], frozen=True):
 
     def cursor_after(self, place: Any) -> str:
         """Return the cursor of the page after a place in this list."""
+        if self.positions is not None:
+            place = mapped_place(place, self.positions.shown)
         return encode_cursor(self.list_id, place)
 
 
@@ -118,7 +124,7 @@ class Endpoint:
         self.declared = declared
         self.path = declared.path
         self.path_regex, *_ = compile_path(declared.path)
-        self._serve: Handler = declared.handler
+        self._handle: Handler = declared.handler
         self._names_ledger = declared.names_ledger
         self._takes_installation = declared.takes_installation
         self._place = TypeAdapter(declared.place) if declared.place is not None else None
@@ -174,13 +180,32 @@ class Endpoint:
             self._keep_room(call, scope, len(answer.body))
         return _dry_run_answer(answer) if is_dry_run else answer
 
+    async def _serve(self, call: Call[Any, Any]) -> Answer | Streamed:
+        """Return the answer of the handler, in the positions that the ledger shows if it has moved."""
+        ledger, moved = call.path_params.get("ledger"), call.service.waiter.moved
+        if ledger is None or ledger not in moved:
+            return await self._handle(call)
+        positions = moved.known(ledger)
+        if positions is None:
+            positions = await call.service.look_up(partial(read_shown_positions, ledger=ledger))
+        place = mapped_place(call.cursor_position, positions.own)
+        query = own_query(call.query, positions)
+        try:
+            answer = await self._handle(
+                replace(call, query=query, cursor_position=place, positions=positions)
+            )
+        except LedgerError as refusal:
+            show_refusal(refusal, positions, call.service.position())
+            raise
+        return shown_answer(answer, positions)
+
     async def _serve_where_placed(self, call: Call[Any, Any], scope: Scope) -> Answer | Streamed:
         """Return the answer of the installation that holds the ledger, which may have moved a moment ago."""
         try:
             answer = await self._serve(call)
         except LedgerMoved as moved:
             to = moved.details["installation"]
-            service = scope["service"] = await call.installations.after_move(call.ledger, to)
+            service = scope["service"] = await call.installations.after_move(call.ledger, to, call.service)
             if service is call.service:
                 raise
             answer = await self._serve(replace(call, service=service))

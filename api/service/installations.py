@@ -59,17 +59,19 @@ class Installations:
         claim = partial(self.ledger_map.claim, ledger=ledger, installation=name)
         return self._serving(await self.home.look_up(claim))
 
-    async def after_move(self, ledger: str, moved_to: str) -> Service:
+    async def after_move(self, ledger: str, moved_to: str, asked: Service) -> Service:
         """Return the service of a ledger that is no longer where this process believed it to be.
 
-        `moved_to` is the installation that it moved to from there: it is asked if home, which has the map, is away.
+        `moved_to` is the installation that it moved to from the one that was asked. It is the answer if home, which has
+        the map, is away, or if the map does not know of the move yet: it is changed last.
         """
         if self.ledger_map is not None:
             self.ledger_map.forget(ledger)
         try:
-            return await self.of(ledger)
+            found = await self.of(ledger)
         except JournalUnavailable:
-            return self._serving(moved_to)
+            found = asked
+        return self._serving(moved_to) if found is asked else found
 
     async def learn(self) -> None:
         """Read the map, so that this process knows it if home is away later. If it cannot be read now, do nothing."""

@@ -14,7 +14,7 @@ from domain.journal.outage import DENIALS, is_denied
 from domain.model.commands import Decision, Read, Repeatable
 from domain.model.errors import JournalUnavailable, LedgerError
 from domain.model.events import Context
-from domain.model.streams import ledger_stream
+from domain.model.streams import INSTALLATION, ledger_stream
 from domain.model.times import Instant
 
 PATIENCE_SECONDS = 2.0
@@ -46,6 +46,7 @@ class Probe(Repeatable):
     """A command that takes the whole path of a write, up to the head's lock, and records nothing."""
 
     context: ClassVar[Context] = Context("service", "readiness")
+    ledger: ClassVar[str] = INSTALLATION
 
     def streams(self) -> Sequence[str]:
         """Return a stream, which need not exist."""

@@ -20,6 +20,7 @@ from domain.model.commands import Command, Outcome, Read, envelope_of
 from domain.model.errors import BatchRejected, JournalUnavailable, LedgerError
 from domain.model.events import Envelope, Event, Recorded, State
 from domain.model.ledgers import Ledger
+from domain.model.moves import Fence
 from domain.model.registry import evolve
 from domain.model.times import EARLIEST, Instant
 
@@ -84,6 +85,8 @@ class Decider:
         """The journal position at which the cached aggregates stand."""
         self.recorded_at = EARLIEST
         """The newest known recorded time. No earlier time is given out."""
+        self.fences: Mapping[str, Fence] = {}
+        """The ledgers for which nothing is recorded here, as of this position: they move, or have moved."""
 
     def decide(self, submissions: Sequence[Submission], needed: Collection[str]) -> DecidedBatch:
         """Decide submissions in order. `needed` are all streams that their commands name; all must be known.
@@ -112,6 +115,8 @@ class Decider:
         return [self._result(command, batch, read) for command in submission.commands]
 
     def _undoable_results(self, submission: Submission, batch: DecidedBatch, read: Read) -> Sequence[Result]:
+        if fenced := self.fences and self._fenced(submission.commands[0]):
+            return [fenced] * len(submission.commands)
         position = self.position
         results: list[Result] = []
         for command in submission.commands:
@@ -129,6 +134,8 @@ class Decider:
         return [rejected] * len(submission.commands)
 
     def _result(self, command: Command, batch: DecidedBatch, read: Read) -> Result:
+        if self.fences and (refusal := self._fenced(command)):
+            return refusal
         try:
             decision = command.decide(read, batch.recorded_at)
         except LedgerError as refusal:
@@ -139,6 +146,15 @@ class Decider:
         if decision.events:
             self._stage(command, decision.events, batch)
         return Outcome(self.states[decision.stream], bool(decision.events), False, self.position)
+
+    def _fenced(self, command: Command) -> LedgerError | None:
+        """Return the refusal of a command whose ledger is not written here, None if it is."""
+        fence = self.fences.get(command.ledger)
+        if fence is None:
+            return None
+        refusal = fence.refusal()
+        refusal.position = self.position
+        return refusal
 
     def _read_readable(self, stream: str) -> State:
         state = self.states[stream]

@@ -6,6 +6,7 @@ from domain.commit.decider import Decider
 from domain.journal.reader import MissedEvent
 from domain.journal.writer import JournalWriter, Span
 from domain.model.commands import Command
+from domain.model.moves import TOPICS_BEGIN
 from domain.model.streams import is_account_stream, ledger_of, ledger_stream
 
 MAX_CATCH_UP_EVENTS = 5_000
@@ -26,6 +27,7 @@ def warm_up(decider: Decider, connection: JournalWriter) -> Iterator[None]:
     """
     _, head = connection.present(())
     decider.forget_all(head)
+    decider.fences = connection.fences()
     recent = connection.missed(Span(max(0, head - RECENT_EVENTS), head))
     accounts = {event[0] for event in recent if is_account_stream(event[0])}
     streams = [*{ledger_stream(ledger_of(stream)) for stream in accounts}, *accounts]
@@ -33,7 +35,8 @@ def warm_up(decider: Decider, connection: JournalWriter) -> Iterator[None]:
         yield
         learned = streams[begin : begin + LEARNED_AT_ONCE]
         states, head = connection.present(learned)
-        catch_up(decider, head, connection.missed(missed(decider)) if head != decider.position else ())
+        events = connection.missed(missed(decider)) if head != decider.position else ()
+        catch_up(decider, head, events, connection)
         decider.remember(zip(learned, states, strict=True))
 
 
@@ -42,12 +45,21 @@ def missed(decider: Decider) -> Span:
     return Span(decider.position, decider.position + MAX_CATCH_UP_EVENTS)
 
 
-def catch_up(decider: Decider, head: int, events: Sequence[MissedEvent]) -> None:
-    """Bring the known aggregates to a head of the journal, given the events of the span that `missed` returns."""
-    if decider.position and 0 <= head - decider.position <= MAX_CATCH_UP_EVENTS:
-        decider.apply([event for event in events if event[4] <= head], head)
+def catch_up(decider: Decider, head: int, events: Sequence[MissedEvent], connection: JournalWriter) -> None:
+    """Bring what is known to a head of the journal, given the events of the span that `missed` returns.
+
+    Which ledgers are fenced changes only with an event of a ledger, in the same transaction. So it is read again after
+    such an event, and when events are not read. It may be read later than the head, since nothing is recorded unless
+    the head is still the one that is known.
+    """
+    is_near = decider.position and 0 <= head - decider.position <= MAX_CATCH_UP_EVENTS
+    if is_near:
+        events = [event for event in events if event[4] <= head]
+        decider.apply(events, head)
     else:
         decider.forget_all(head)
+    if not is_near or any(event[3] is None and event[2].startswith(TOPICS_BEGIN) for event in events):
+        decider.fences = connection.fences()
 
 
 def load_needed(

@@ -91,7 +91,7 @@ class LockedCommit:
     def decide(self, submissions: Sequence[Submission], attempt: Attempt) -> DecidedBatch:
         """Bring the cache up to date, and decide."""
         head = attempt.locked.head
-        catch_up(self._decider, head.position, attempt.locked.missed)
+        catch_up(self._decider, head.position, attempt.locked.missed, self._writer)
         self._progress.position = head.position
         self._decider.recorded_at = head.recorded_at
         try:

@@ -72,6 +72,14 @@ WHERE notification_id > %(after)b AND notification_id <= %(until)b
 AND topic NOT LIKE 'transaction.%%'
 ORDER BY notification_id;
 
+-- name: knows_fences
+-- Held by each writer that refuses commands for fenced ledgers, for as long as its session lasts: whoever moves a ledger
+-- sees by it that no other writer is connected (domain/placement/moves.sql).
+SELECT pg_advisory_lock_shared(hashtextextended('tallystick fences', 0));
+
+-- name: fences
+SELECT ledger, state, installation FROM fenced_ledgers;
+
 -- name: states
 SELECT notification_id, state FROM stored_events WHERE notification_id = ANY(%(positions)s);
 
@@ -112,8 +120,11 @@ CROSS JOIN LATERAL (
 
 -- name: read
 -- `load` for readers, who also want the head at the same instant: one statement sees one state of the database. The
--- head always leaves a row; a stream without events leaves none.
-SELECT head.position, found.* FROM head LEFT JOIN LATERAL (:load) AS found ON true;
+-- head always leaves a row; a stream without events leaves none. So does a ledger that is elsewhere.
+SELECT head.position, absent.state, absent.installation, found.*
+FROM head
+LEFT JOIN absent_ledgers AS absent ON absent.ledger = %(ledger)b::text
+LEFT JOIN LATERAL (:load) AS found ON true;
 
 -- name: past
 -- What to load, for one stream as it was at the place that `read_past` finds, beside other streams as they are now.
@@ -122,8 +133,9 @@ SELECT %(past_stream)b::text, place.version UNION ALL :present;
 -- name: read_past
 -- `read`, with one stream as it was at a position, or at the last position recorded at or before an instant. Binary
 -- search finds position and version, in about twenty look-ups each. It works because positions and versions have no
--- gaps, and recorded time and the positions of a stream rise with them. An index on stream and position would burden
--- every append instead. A missing event, or one whose time cannot be read, ends the search: then there is no place.
+-- gaps, and recorded time and the positions of a stream rise with them. The times of copied events are older than those
+-- around them, so the head's stands in for them. An index on stream and position would burden every append instead. A
+-- missing event, or one whose time cannot be read, ends the search: then there is no place.
 WITH RECURSIVE by_time (low, high) AS (
     SELECT coalesce(%(position)b::bigint, 0), coalesce(%(position)b::bigint, position) FROM head
     UNION ALL
@@ -133,7 +145,7 @@ WITH RECURSIVE by_time (low, high) AS (
     FROM by_time
     CROSS JOIN LATERAL (SELECT (low + high + 1) / 2 AS middle) AS half
     CROSS JOIN LATERAL (
-        SELECT (decoded(state) ->> 'recorded_at') COLLATE "C" AS recorded_at
+        SELECT coalesce(copied_at(middle), decoded(state) ->> 'recorded_at') COLLATE "C" AS recorded_at
         FROM events WHERE notification_id = middle OFFSET 0
     ) AS event
     WHERE low < high AND recorded_at IS NOT NULL
@@ -154,9 +166,43 @@ WITH RECURSIVE by_time (low, high) AS (
     ) AS event
     WHERE low < high
 )
-SELECT head.position, head.recorded_at, place.position, found.*
+SELECT head.position, absent.state, absent.installation, head.recorded_at, place.position, found.*
 FROM head
+LEFT JOIN absent_ledgers AS absent ON absent.ledger = %(ledger)b::text
 LEFT JOIN (SELECT position, low FROM by_position WHERE low = high) AS place (position, version) ON true
+LEFT JOIN LATERAL (:load) AS found ON true;
+
+-- name: has_copies
+SELECT EXISTS (SELECT FROM position_ranges WHERE ledger = %(ledger)s);
+
+-- name: read_past_of_copies
+-- `read_past`, at an instant, for a ledger whose events were copied here: the times of a stream rise with its versions
+-- wherever its events were recorded. The position is that of the stream's own last event, 0 if it had none.
+WITH RECURSIVE by_version (low, high) AS (
+    SELECT 0::bigint, coalesce(
+        (SELECT max(originator_version) FROM events WHERE in_stream(originator_id, %(past_stream)b::text)), 0
+    )
+    UNION ALL
+    SELECT
+        CASE WHEN recorded_at <= %(recorded_at)b::text THEN middle ELSE low END,
+        CASE WHEN recorded_at > %(recorded_at)b::text THEN middle - 1 ELSE high END
+    FROM by_version
+    CROSS JOIN LATERAL (SELECT (low + high + 1) / 2 AS middle) AS half
+    CROSS JOIN LATERAL (
+        SELECT (decoded(state) ->> 'recorded_at') COLLATE "C" AS recorded_at
+        FROM events WHERE in_stream(originator_id, %(past_stream)b::text) AND originator_version = middle OFFSET 0
+    ) AS event
+    WHERE low < high AND recorded_at IS NOT NULL
+)
+SELECT head.position, absent.state, absent.installation, head.recorded_at, place.position, found.*
+FROM head
+LEFT JOIN absent_ledgers AS absent ON absent.ledger = %(ledger)b::text
+LEFT JOIN (
+    SELECT low, coalesce((
+        SELECT notification_id FROM events
+        WHERE in_stream(originator_id, %(past_stream)b::text) AND originator_version = low
+    ), 0) FROM by_version WHERE low = high
+) AS place (version, position) ON true
 LEFT JOIN LATERAL (:load) AS found ON true;
 
 -- name: keep_snapshots

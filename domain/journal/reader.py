@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from psycopg import Connection
+from psycopg.rows import TupleRow
 
 from domain.journal.abbreviations import whole_states
 from domain.journal.encoding import UnreadableEvent, decode
@@ -12,7 +13,9 @@ from domain.journal.queries import Query, load
 from domain.journal.snapshots import TOPICS, decode_snapshot
 from domain.model.accounts import EntriesHeld, EntriesPosted, EntriesReleased, EntriesSettled
 from domain.model.events import State
+from domain.model.moves import Fence
 from domain.model.registry import evolve
+from domain.model.streams import ledger_of
 from domain.model.times import Instant
 
 WHOLE_AT_ONCE = 100
@@ -23,6 +26,7 @@ LOAD = _SQL["load"].fill(wanted=_SQL["present"])
 _READ = _SQL["read"].fill(wanted=_SQL["present"])
 _READ_BEGINNINGS = _SQL["read"].fill(wanted=_SQL["beginnings"])
 _READ_PAST = _SQL["read_past"].fill(wanted=_SQL["past"])
+_READ_PAST_OF_COPIES = _SQL["read_past_of_copies"].fill(wanted=_SQL["past"])
 
 Row = tuple[str, int, str, bytes, int]
 """A stored event: stream, version, topic, state, position. A snapshot comes first in its stream, at position 0."""
@@ -132,44 +136,65 @@ def fold_rows(rows: Iterable[Row]) -> dict[str, State]:
     return states
 
 
-def read_aggregates(connection: Connection[Any], streams: Sequence[str]) -> tuple[tuple[State, ...], int]:
+def read_aggregates(
+    connection: Connection[Any], streams: Sequence[str], ledger: str | None = None
+) -> tuple[tuple[State, ...], int]:
     """Return the state of each stream, None if it has no events, and the head of the journal at the same instant.
 
     Linearizable: it reads on the primary, in one statement and so at one instant, and caches nothing (api/README.md,
-    Consistency).
+    Consistency). Given a ledger, raises `LedgerMoved` or `LedgerMoving` if it is not here.
     """
-    return _read(connection, _READ, streams)
+    return _read(connection, _READ, streams, ledger)
 
 
-def read_beginnings(connection: Connection[Any], streams: Sequence[str]) -> tuple[tuple[State, ...], int]:
+def read_beginnings(
+    connection: Connection[Any], streams: Sequence[str], ledger: str | None = None
+) -> tuple[tuple[State, ...], int]:
     """Return the state of each stream after its first event, None if it has no events, and the head of the journal.
 
-    The cost does not grow with the length of a stream. Linearizable, like `read_aggregates`.
+    The cost does not grow with the length of a stream. Otherwise like `read_aggregates`.
     """
-    return _read(connection, _READ_BEGINNINGS, streams)
+    return _read(connection, _READ_BEGINNINGS, streams, ledger)
 
 
-def _read(connection: Connection[Any], query: Query, streams: Sequence[str]) -> tuple[tuple[State, ...], int]:
-    wanted = {"streams": list(streams), "snapshot_topics": TOPICS}
+def _read(
+    connection: Connection[Any], query: Query, streams: Sequence[str], ledger: str | None
+) -> tuple[tuple[State, ...], int]:
+    wanted = {"streams": list(streams), "snapshot_topics": TOPICS, "ledger": ledger}
     rows = query.rows(connection, wanted, prepare=True)
-    states = fold_rows(whole_rows(row[1:] for row in rows if row[1] is not None))
+    _require_present(rows[0])
+    states = fold_rows(whole_rows(row[3:] for row in rows if row[3] is not None))
     return tuple(states.get(stream) for stream in streams), rows[0][0]
+
+
+def _require_present(row: TupleRow) -> None:
+    """Raise `LedgerMoved` or `LedgerMoving` if a row says that the ledger is not here."""
+    head, state, installation, *_ = row
+    if state is not None:
+        refusal = Fence(state, installation).refusal()
+        refusal.position = head
+        raise refusal
 
 
 def read_past(connection: Connection[Any], present: Sequence[str], stream: str, at: int | Instant) -> Past:
     """Return a stream as it was at a position, or at the last position recorded at or before an instant.
 
-    `present` are other streams, read as they are now. Linearizable, like `read_aggregates`.
+    `present` are other streams, read as they are now. Linearizable, like `read_aggregates`. Raises `LedgerMoved` or
+    `LedgerMoving` if the stream's ledger is not here.
     """
+    ledger = ledger_of(stream)
     wanted = {
         "streams": list(present),
         "past_stream": stream,
         "position": at if isinstance(at, int) else None,
         "recorded_at": at if isinstance(at, str) else None,
         "snapshot_topics": TOPICS,
+        "ledger": ledger,
     }
-    rows = _READ_PAST.rows(connection, wanted, prepare=True)
-    head, head_recorded_at, position = rows[0][:3]
-    states = fold_rows(whole_rows(row[3:] for row in rows if row[3] is not None))
+    is_copied = isinstance(at, str) and _SQL["has_copies"].only(connection, {"ledger": ledger})[0]
+    rows = (_READ_PAST_OF_COPIES if is_copied else _READ_PAST).rows(connection, wanted, prepare=True)
+    _require_present(rows[0])
+    head, _, _, head_recorded_at, position = rows[0][:5]
+    states = fold_rows(whole_rows(row[5:] for row in rows if row[5] is not None))
     state = UnreadableAggregate(UnreadableEvent.reason) if position is None else states.get(stream)
     return Past(position or 0, state, tuple(map(states.get, present)), head, head_recorded_at)

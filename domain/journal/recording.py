@@ -19,7 +19,7 @@ from domain.journal.queries import load
 from domain.journal.writer import Rows
 from domain.model.errors import JournalUnavailable
 from domain.model.events import Context, Envelope, Event
-from domain.model.times import instant
+from domain.model.times import EARLIEST, Instant, instant
 
 # Everybody waits for the holder of the lock, so the server ends the transaction of a holder that stops.
 _LIMITS = "SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '10s'"
@@ -34,17 +34,27 @@ class Recorder:
         self, connection: Connection[Any], position: int, recorded_at: str, now: datetime, channel: str
     ) -> None:
         self._connection = connection
-        self._position = position
         self._channel = channel
+        self._head_recorded_at = recorded_at
         self._recorded_at = max(recorded_at, instant(now))
+        self.position = position
+        """The newest position of the journal, with what was recorded here."""
         self.now = now
         """The time by the database's clock: when the change beside the events happened."""
 
-    def record(self, events: Sequence[tuple[str, Event]], context: Context) -> None:
-        """Append (stream, event) in order, in the name of the caller in `context`. Call it once."""
+    @property
+    def head_recorded_at(self) -> Instant:
+        """When the newest event was recorded that the journal had when it was locked."""
+        return self._head_recorded_at
+
+    def record(
+        self, events: Sequence[tuple[str, Event]], context: Context, not_before: Instant = EARLIEST
+    ) -> None:
+        """Append (stream, event) in order, in the name of the caller in `context`, dated `not_before` at the least."""
+        recorded_at = self._recorded_at = max(self._recorded_at, not_before)
         encoded = encode_abbreviated_envelope(self._envelope(context))
         versions = self._versions([stream for stream, _ in events])
-        rows = Rows(self._position, [], [], [], [], [])
+        rows = Rows(self.position, [], [], [], [], [])
         for number, (stream, event) in enumerate(events):
             versions[stream] += 1
             rows.streams.append(stream)
@@ -52,9 +62,17 @@ class Recorder:
             rows.topics.append(event.TOPIC)
             rows.states.append(encode_abbreviated(event, ENVELOPE if number else encoded))
             rows.shares.append(number)
-        values = {**rows.values(self._recorded_at), "channel": self._channel}
+        self._append(rows, recorded_at)
+
+    def copy(self, rows: Rows) -> None:
+        """Append rows that another journal has recorded. The head's time stays as it is. Do this before recording."""
+        self._append(rows, self._head_recorded_at)
+
+    def _append(self, rows: Rows, recorded_at: Instant) -> None:
+        values = {**rows.values(recorded_at), "channel": self._channel}
         if _SQL["append"].row(self._connection, values) is None:
             raise AssertionError("rows do not begin at the head that was locked")
+        self.position = rows.last
 
     def _envelope(self, context: Context) -> Envelope:
         actor, correlation_id, traceparent = context

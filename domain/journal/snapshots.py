@@ -91,6 +91,19 @@ def decode_snapshot(state: bytes, topic: str = ACCOUNT_TOPIC) -> Account:
     return Account(**{**fields, "opening": msgspec.convert(fields["opening"], AccountOpened)})
 
 
+def keep(connection: Connection[Any], items: Sequence[tuple[str, Account]]) -> None:
+    """Write snapshots of accounts, given each with its stream."""
+    _SQL["keep_snapshots"].run(
+        connection,
+        {
+            "streams": text_array([stream for stream, _ in items]),
+            "versions": bigint_array([account.version for _, account in items]),
+            "topic": ACCOUNT_TOPIC,
+            "states": bytea_array([encode_snapshot(account) for _, account in items]),
+        },
+    )
+
+
 class Snapshotter:
     """Writes snapshots of the states given to it, as time permits. If too many wait, it drops some."""
 
@@ -137,7 +150,7 @@ class Snapshotter:
         while items := self._gather():
             try:
                 connection = connection or self._connect()
-                self._keep(connection, items)
+                keep(connection, items)
                 DATABASE.back("snapshots")
             except psycopg.Error as error:
                 if is_lost(error):
@@ -169,14 +182,3 @@ class Snapshotter:
         # Losing a snapshot in a crash does no harm, and the journal's commits need not wait until it is on disk.
         connection.execute("SET synchronous_commit = off")
         return connection
-
-    def _keep(self, connection: Connection[Any], items: Sequence[tuple[str, Account]]) -> None:
-        _SQL["keep_snapshots"].run(
-            connection,
-            {
-                "streams": text_array([stream for stream, _ in items]),
-                "versions": bigint_array([account.version for _, account in items]),
-                "topic": ACCOUNT_TOPIC,
-                "states": bytea_array([encode_snapshot(account) for _, account in items]),
-            },
-        )

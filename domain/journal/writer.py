@@ -18,6 +18,7 @@ from domain.journal.silence import bound_transactions
 from domain.journal.snapshots import TOPICS
 from domain.journal.statements import Bound, Statement, Statements
 from domain.model.events import State
+from domain.model.moves import Fence
 from domain.model.times import EARLIEST, Instant, moment
 
 LOCK_TIMEOUT_SECONDS = 3
@@ -38,6 +39,7 @@ _LOAD = Statement("load", LOAD)
 _MISSED = Statement("missed", _SQL["missed"])
 _APPEND = Statement("append", _SQL["append"])
 _STORED_AFTER = Statement("stored_after", _SQL["stored_after"])
+_FENCES = Statement("fences", _SQL["fences"])
 
 
 class Rows(NamedTuple):
@@ -184,6 +186,12 @@ class JournalWriter:
         with self._asking() as statements:
             return statements.rows(statements.run(_missing(span)))
 
+    def fences(self) -> dict[str, Fence]:
+        """Return the ledgers for which nothing is recorded here, as they are now."""
+        with self._asking() as statements:
+            found = statements.rows(statements.run(Bound(_FENCES, {}, has_rows=True)))
+            return {ledger: Fence(state, installation) for ledger, state, installation in found}
+
     def append(self, values: Mapping[str, Any]) -> bool:
         """Append rows, given their `values`, in a transaction of their own. One round trip.
 
@@ -251,6 +259,7 @@ class JournalWriter:
     def _connect(self) -> Statements:
         connection = self._database.connect(self._application_name)
         self._statements = Statements(connection)
+        _SQL["knows_fences"].run(connection)
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
         # If a writer stops while it holds the lock, the server ends its transaction, so that others can continue.
         bound_transactions(connection)

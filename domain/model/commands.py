@@ -36,6 +36,10 @@ class Command(Protocol):
         """The caller, and the correlation of the request."""
 
     @property
+    def ledger(self) -> str:
+        """The ledger that it concerns."""
+
+    @property
     def operation(self) -> Operation | None:
         """The keyed request, or None if the command can be repeated harmlessly without a key."""
 

@@ -231,6 +231,12 @@ class Overloaded(Unavailable):
     code = "overloaded"
 
 
+class LedgerMoving(Unavailable):
+    """The ledger is being moved to another installation. Nothing of the request was recorded; try again shortly."""
+
+    code = "ledger_moving"
+
+
 class JournalUnavailable(Unavailable):
     """The journal cannot be written or read now. What became of the request is answered by its idempotency key."""
 

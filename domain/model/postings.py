@@ -148,6 +148,11 @@ class CompleteTransaction:
     following_streams: ClassVar[None] = None
 
     @property
+    def ledger(self) -> str:
+        """The ledger of the request."""
+        return self.acceptance.ledger
+
+    @property
     def context(self) -> Context:
         """The caller who asked, and the correlation of the request."""
         envelope = self.acceptance.envelope

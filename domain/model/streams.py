@@ -52,6 +52,11 @@ def key_stream(key_id: str) -> str:
     return f"{INSTALLATION}/keys/{key_id}"
 
 
+def arrival_stream(ledger: str) -> str:
+    """Return the id of the stream of an installation's own events about a ledger that it takes in."""
+    return f"{INSTALLATION}/arrivals/{ledger}"
+
+
 def is_account_stream(stream: str) -> bool:
     """Tell whether a stream belongs to an account."""
     return "/accounts/" in stream

@@ -61,15 +61,22 @@ def placed(connection: Connection[Any], ledgers: Sequence[str]) -> dict[str, str
     return dict(_SQL["placed"].rows(connection, {"ledgers": list(ledgers)}))
 
 
-def move(connection: Connection[Any], ledger: str, installation: str) -> None:
-    """Record in home's map that another installation holds a ledger. Raises `KeyError` if the map does not have it."""
-    if _SQL["move"].row(connection, {"ledger": ledger, "installation": installation}) is None:
-        raise KeyError(ledger)
-
-
 def held(connection: Connection[Any]) -> Sequence[str]:
     """Return the ledgers that an installation holds, by its own journal."""
     return [ledger for (ledger,) in _SQL["held"].rows(connection)]
+
+
+def arrived(connection: Connection[Any]) -> Sequence[str]:
+    """Return the ledgers that an installation holds because they moved there, by its own journal."""
+    return [ledger for (ledger,) in _SQL["arrived"].rows(connection)]
+
+
+def take(home: Connection[Any], installation: str, ledgers: Sequence[str]) -> None:
+    """Record in home's map that ledgers have moved to an installation, from whichever the map gives them to.
+
+    The installation's journal outweighs the map, whose change may have been cut off.
+    """
+    _SQL["take"].run(home, {"installation": installation, "ledgers": list(ledgers)})
 
 
 def enter(home: Connection[Any], installation: str, ledgers: Sequence[str]) -> None:

@@ -14,10 +14,6 @@ INSERT INTO placements (ledger, installation) VALUES (%(ledger)s, %(installation
 ON CONFLICT (ledger) DO UPDATE SET ledger = excluded.ledger
 RETURNING installation;
 
--- name: move
-UPDATE placements SET installation = %(installation)s, placed_at = clock_timestamp() WHERE ledger = %(ledger)s
-RETURNING ledger;
-
 -- name: enter
 INSERT INTO placements (ledger, installation) SELECT unnest(%(ledgers)s::text[]), %(installation)s
 ON CONFLICT (ledger) DO NOTHING;
@@ -29,6 +25,17 @@ WHERE ledger = ANY (%(ledgers)s::text[]) AND installation <> %(installation)s
 ORDER BY ledger;
 
 -- name: held
--- The ledgers that an installation's journal has opened.
-SELECT substring(originator_id FROM 1 FOR length(originator_id) - length('/ledger'))
-FROM stored_events WHERE topic = 'ledger.opened' ORDER BY 1;
+-- The ledgers that an installation's journal has opened, but for those that have left or not yet arrived.
+SELECT substring(originator_id FROM 1 FOR length(originator_id) - length('/ledger')) AS opened
+FROM stored_events WHERE topic = 'ledger.opened'
+EXCEPT SELECT ledger FROM absent_ledgers ORDER BY opened;
+
+-- name: arrived
+SELECT ledger FROM ledger_moves AS m
+WHERE state NOT IN ('left', 'arriving') AND EXISTS (SELECT FROM position_ranges AS r WHERE r.ledger = m.ledger)
+ORDER BY ledger;
+
+-- name: take
+INSERT INTO placements (ledger, installation) SELECT unnest(%(ledgers)s::text[]), %(installation)s
+ON CONFLICT (ledger) DO UPDATE SET installation = excluded.installation, placed_at = clock_timestamp()
+WHERE placements.installation <> excluded.installation;

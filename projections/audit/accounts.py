@@ -6,19 +6,22 @@ from typing import Any
 
 from projections.audit.stored import DISCARDED, Journal, Row, Stored
 
+MOVES = ("ledger.move_started", "ledger.move_cancelled", "ledger.moved", "ledger.arrived")
+"""The events of a ledger that change nothing but its version: it leaves, or arrives."""
+
 _STATUS = {"account.frozen": "frozen", "account.unfrozen": "open", "account.closed": "closed"}
 
 
 def ledgers(journal: Journal) -> Iterator[Row]:
     """Return the rows of ledgers: name, metadata, assets, opened_at, version, position."""
     found: dict[str, list[Any]] = {}
-    for event in journal.of_topics("ledger.opened", "ledger.asset_registered"):
+    for event in journal.of_topics("ledger.opened", "ledger.asset_registered", *MOVES):
         if event.topic == "ledger.opened":
             found[event.ledger] = [event.data["metadata"], [], _time(event.envelope["recorded_at"]), 0, 0]
         elif event.topic == DISCARDED and event.ledger in found:
             found[event.ledger][3] = event.version
             continue
-        elif event.topic != DISCARDED:
+        elif event.topic == "ledger.asset_registered":
             found[event.ledger][1].append(f"{event.data['code']}/{event.data['scale']}")
         found[event.ledger][3:] = event.version, event.position
     wanted = found.keys() if journal.sample is None else found.keys() & journal.sample.ledgers

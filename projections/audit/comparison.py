@@ -91,7 +91,7 @@ TABLES: Mapping[str, Table] = {
 
 
 SHAPES: Mapping[str, int] = {
-    "ledgers": 1,
+    "ledgers": 2,
     "balances": 1,
     "entries": 2,
     "transactions": 1,

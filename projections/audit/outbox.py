@@ -18,8 +18,15 @@ def outbox(journal: Journal) -> Iterator[Row]:
         return
     webhooks = _SQL["webhooks"].rows(journal.connection)
     owed: dict[UUID, tuple[int, int]] = {}
+    arriving: set[str] = set()
     for event in journal.of_topics():
-        if event.ledger == INSTALLATION:
+        if event.topic == "ledger.arrival_begun":
+            arriving.add(event.data["ledger"])
+        elif event.topic == "ledger.arrival_ended":
+            arriving.discard(event.data["ledger"])
+        if (
+            event.ledger == INSTALLATION or event.ledger in arriving
+        ):  # copies are owed where they were recorded
             continue
         for id, ledgers, types, after, upto in webhooks:
             concerned = event.ledger in ledgers or "*" in ledgers

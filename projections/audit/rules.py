@@ -7,6 +7,7 @@ from typing import Any
 from psycopg import Connection
 
 from projections.audit.account_rules import MOVING, AccountFold
+from projections.audit.move_rules import MoveRules
 from projections.audit.payout_rules import PayoutRules
 from projections.audit.stored import BEYOND, INSTALLATION, Journal, Sample, Stored, Unfoldable
 from projections.audit.transaction_rules import Command, History, TransactionRules
@@ -24,6 +25,7 @@ class Rules:
         self._transactions = TransactionRules(self._accounts, history)
         self._payouts = PayoutRules(history)
         self._command = Command()
+        self._moves = MoveRules()
         self._position = 0
         self._recorded_at = ""
 
@@ -31,10 +33,13 @@ class Rules:
         """Apply the next event; yield the rules that it breaks."""
         if event.position != self._position + 1:
             yield violation("position_gap", event, f"position {event.position} follows {self._position}")
-        recorded_at = event.envelope["recorded_at"]
-        if recorded_at < self._recorded_at:
-            yield violation("time_reversed", event, f"{recorded_at} follows {self._recorded_at}")
-        self._position, self._recorded_at = event.position, recorded_at
+        self._position = event.position
+        yield from self._moves.read(event)
+        if not self._moves.is_copy(event):
+            recorded_at = event.envelope["recorded_at"]
+            if recorded_at < self._recorded_at:
+                yield violation("time_reversed", event, f"{recorded_at} follows {self._recorded_at}")
+            self._recorded_at = recorded_at
         if event.topic in MOVING:
             self._command.moves.append(event)
             yield from self._of_account(event)
@@ -48,6 +53,8 @@ class Rules:
                 yield from self._payouts.judge(event)
             elif event.topic.startswith("key."):
                 yield from self._of_key(event)
+            elif event.ledger == INSTALLATION:
+                yield from self._of_arrival(event)
             else:
                 yield from self._of_ledger(event)
 
@@ -101,6 +108,12 @@ class Rules:
         self._keys[event.stream] = event.version
         if event.stream != f"{INSTALLATION}/keys/{event.name}":
             yield violation("event_misplaced", event, f"{event.topic} in a stream that is not this key's")
+
+    def _of_arrival(self, event: Stored) -> Iterator[Violation]:
+        version = self._keys.get(event.stream, 0)
+        if event.version != version + 1:
+            yield violation("version_gap", event, f"version {event.version} follows {version}")
+        self._keys[event.stream] = event.version
 
     def _of_transaction(self, event: Stored) -> Iterator[Violation]:
         yield from self._transactions.judge(event, self._command)

@@ -20,6 +20,12 @@ BEYOND = 2**63 - 1
 CLASS_VERSIONS: Mapping[str, int] = {
     "ledger.opened": 1,
     "ledger.asset_registered": 1,
+    "ledger.move_started": 1,
+    "ledger.move_cancelled": 1,
+    "ledger.moved": 1,
+    "ledger.arrival_begun": 1,
+    "ledger.arrival_ended": 1,
+    "ledger.arrived": 1,
     "account.opened": 1,
     "account.entries_posted": 1,
     "account.entries_held": 1,

@@ -34,7 +34,8 @@ SELECT outcome, attempts FROM delivery_outcomes ORDER BY outcome;
 -- Without an event after the checkpoint, nothing is unsigned, however old the checkpoint is.
 SELECT extract(epoch FROM clock_timestamp() - newest.signed_at)::double precision,
     greatest(0, coalesce(
-        extract(epoch FROM clock_timestamp() - (decoded(next.state) ->> 'recorded_at')::timestamptz), 0
+        extract(epoch FROM clock_timestamp()
+            - coalesce(copied_at(next.notification_id), decoded(next.state) ->> 'recorded_at')::timestamptz), 0
     ))::double precision
 FROM (VALUES (1)) AS one
 LEFT JOIN (SELECT size, signed_at FROM checkpoints ORDER BY number DESC LIMIT 1) AS newest ON true

@@ -17,6 +17,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, tuple_row
 
 from domain.journal.queries import Query, Source, load
+from domain.model.moves import Fence
 from domain.model.refusals import stream_not_found
 from projections.engine.projection import Projection
 from projections.errors import ProjectionBehind
@@ -162,7 +163,8 @@ def read_live(
 
     `account` is the stream of the account that the request is about, if it is about one. `existing` are streams of a
     ledger or account that must have events in the journal, although the projection may not have read them yet. Raises
-    `LedgerNotFound` or `AccountNotFound` for the first that has none. The connection must not be in a transaction.
+    `LedgerNotFound` or `AccountNotFound` for the first that has none, and before that `LedgerMoved` or `LedgerMoving`
+    if their ledger is not here. The connection must not be in a transaction.
     Raises `ProjectionBehind` while there is no version that this release can read. A version that is still being filled
     is not read, because its rows would look like a complete list.
     """
@@ -195,7 +197,10 @@ def _read_now(
 ) -> Reading[Item]:
     cursor = connection.cursor(row_factory=tuple_row)
     wanted = {"name": projection.name, "shape": projection.shape, "existing": list(existing)}
-    version, position, state, head, streams, missing = _SQL["live"].only(cursor, wanted, prepare=True)
+    row = _SQL["live"].only(cursor, wanted, prepare=True)
+    version, position, state, head, streams, missing, absent, installation = row
+    if absent is not None:
+        raise Fence(absent, installation).refusal()
     if missing:
         raise stream_not_found(missing[0])
     if version is None or state == "rebuilding":

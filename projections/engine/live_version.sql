@@ -1,7 +1,9 @@
 -- name: live
 -- Always one row. If there is no such version, it has only the head, and which streams are missing.
-SELECT v.version, v.position, v.state, head.position, v.held_streams, ARRAY(:missing)
+-- A ledger that is elsewhere is told too: that of the first of the streams that must exist.
+SELECT v.version, v.position, v.state, head.position, v.held_streams, ARRAY(:missing), absent.state, absent.installation
 FROM head
+LEFT JOIN absent_ledgers AS absent ON absent.ledger = split_part((%(existing)s::text[])[1], '/', 1)
 LEFT JOIN projection_versions AS v ON v.name = %(name)s AND v.shape = %(shape)s AND v.live;
 
 -- name: missing

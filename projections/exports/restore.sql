@@ -11,3 +11,6 @@ COPY stored_events (originator_id, originator_version, topic, state, notificatio
 -- name: move_head
 WITH moved AS (UPDATE head SET position = %(position)s, recorded_at = %(recorded_at)s)
 SELECT pg_notify(%(channel)s, %(position)s::text);
+
+-- name: keep_move
+INSERT INTO ledger_moves (ledger, state, installation) VALUES (%(ledger)s, %(state)s, %(installation)s);

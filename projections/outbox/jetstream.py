@@ -224,13 +224,13 @@ class Follower:
         rows = whole_rows(stored, WINDOW_BYTES)
         if sum(len(row[3]) for row in rows) >= WINDOW_BYTES:
             upto = rows[-1][4]
-        messages, obstacle = self._messages(end.position, upto, rows)
-        position = end.position + len(messages)
+        messages, position, obstacle = self._messages(end.position, upto, rows)
         if messages:
             with traced_window(self._tracer, self._streaming.subject, messages) as sent:
                 await self._send(stream, end, sent)
                 await self._await_acknowledgements()
             self._pauses.reset()
+        if position > end.position:
             self._move(position, len(messages))
         if obstacle is not None:
             _log.error("publisher halted", publisher=NATS, position=position, reason=obstacle)
@@ -274,18 +274,25 @@ class Follower:
     async def _note_disconnection(self) -> None:
         await self._note_failure(ConnectionError("the connection to the broker was lost"))
 
-    def _messages(self, after: int, upto: int, rows: Sequence[Row]) -> tuple[list[Message], str | None]:
-        """Return the messages of a range, up to the first event that has none, and the reason why it has none."""
+    def _messages(self, after: int, upto: int, rows: Sequence[Row]) -> tuple[list[Message], int, str | None]:
+        """Return the messages of a range, up to the first event that has none, and the reason why it has none.
+
+        Also return up to which position they are. Events that were copied here have none: they are published where they
+        were recorded.
+        """
         messages: list[Message] = []
-        for position in range(after + 1, upto + 1):
-            number = len(messages)
+        wanted = {"after": after, "upto": upto}
+        copies = {position for (position,) in _SQL["copies"].rows(self._connection, wanted, prepare=True)}
+        for number, position in enumerate(range(after + 1, upto + 1)):
             if number == len(rows) or rows[number][4] != position:
-                return messages, f"the journal has a gap: event {position} is missing"
+                return messages, position - 1, f"the journal has a gap: event {position} is missing"
+            if position in copies:
+                continue
             try:
                 messages.append(message_of(rows[number], self._streaming.public_url))
             except ValueError as error:
-                return messages, f"no message can be made of event {position}: {error}"
-        return messages, None
+                return messages, position - 1, f"no message can be made of event {position}: {error}"
+        return messages, upto, None
 
     def _headers(self, message: Message, sequence: int) -> dict[str, str]:
         return {

@@ -23,6 +23,11 @@ SELECT originator_id, originator_version, topic, state, notification_id, shares,
 ) AS event
 WHERE before < %(most_bytes)s ORDER BY notification_id;
 
+-- name: copies
+-- The positions of a range that hold copies.
+SELECT generate_series(greatest(first, %(after)s + 1), least(last, %(upto)s)) FROM copied_events
+WHERE first <= %(upto)s AND last > %(after)s;
+
 -- name: move
 -- For display only: publishing continues from the end of the stream itself (jetstream.py).
 UPDATE projection_versions

@@ -25,6 +25,8 @@ ON CONFLICT (ledger, id) DO UPDATE SET due_at = excluded.due_at, position = excl
 SELECT pg_notify(current_schema() || '_due', '');
 
 -- name: list
-SELECT ledger, id, due_at, position FROM due_v:version
+-- But for ledgers that move: their work is done where they arrive.
+SELECT ledger, id, due_at, position FROM due_v:version AS due
 WHERE due_at <= %(now)s AND id <> ALL(%(excluding)s::uuid[])
+AND NOT EXISTS (SELECT FROM fenced_ledgers AS fenced WHERE fenced.ledger = due.ledger)
 ORDER BY due_at, position LIMIT %(limit)s;

@@ -156,10 +156,25 @@ class _Search(NamedTuple):
     def span(self, low: int, high: int) -> tuple[int, int]:
         """Return the part of a range of positions that was recorded in the filters' time range."""
         since, until = self.filters.recorded_from, self.filters.recorded_to
+        copies = _SQL["copies"].rows(self.cursor, {"ledger": self.ledger}) if since or until else []
         return (
-            max(low, self._first_since(since)) if since else low,
-            min(high, self._first_since(until)) if until else high,
+            max(low, self._begin(since, copies)) if since else low,
+            min(high, self._end(until, copies)) if until else high,
         )
+
+    def _begin(self, since: Instant, copies: Sequence[TupleRow]) -> int:
+        """Return a position from which on all events of the ledger since a time are. The filters leave others out."""
+        if not copies:
+            return self._first_since(since)
+        begun = [int(first) for first, _, time in copies if time < since]
+        return begun[-1] if begun else min(self._first_since(since), copies[0][0])
+
+    def _end(self, until: Instant, copies: Sequence[TupleRow]) -> int:
+        """Return a position before which all events of the ledger until a time are. The filters leave others out."""
+        if not copies:
+            return self._first_since(until)
+        after = next((int(first) for first, _, time in copies if time >= until), None)
+        return after or max(self._first_since(until), copies[-1][1] + 1)
 
     def found(self, low: int, high: int, known: int) -> Iterator[JournalEvent]:
         """Yield the events of a range, in order. Up to the position `known` the index finds them."""

@@ -21,7 +21,8 @@ WHERE before < %(most_bytes)s ORDER BY notification_id :order;
 
 -- name: first_since
 -- The position from which on everything was recorded at or after a time, found by binary search: recorded time never
--- runs against positions. A missing event, or one whose time cannot be read, ends the search: then there is no row.
+-- runs against positions. The times of copied events are older than those around them, so the head's stands in for them.
+-- A missing event, or one whose time cannot be read, ends the search: then there is no row.
 WITH RECURSIVE narrowed(low, high) AS (
     SELECT 1::bigint, position + 1 FROM head
     UNION ALL
@@ -30,9 +31,15 @@ WITH RECURSIVE narrowed(low, high) AS (
     FROM narrowed
     CROSS JOIN LATERAL (SELECT (low + high) / 2 AS middle) AS half
     CROSS JOIN LATERAL (
-        SELECT (decoded(state) ->> 'recorded_at') COLLATE "C" AS recorded_at
+        SELECT coalesce(copied_at(middle), decoded(state) ->> 'recorded_at') COLLATE "C" AS recorded_at
         FROM events WHERE notification_id = middle OFFSET 0
     ) AS event
     WHERE low < high AND recorded_at IS NOT NULL
 )
 SELECT low FROM narrowed WHERE low = high;
+
+-- name: copies
+-- Where copies of a ledger's events begin and end, with the time of the first of them, in their order.
+SELECT c.first, c.last, decoded(e.state) ->> 'recorded_at'
+FROM copied_events AS c JOIN events AS e ON e.notification_id = c.first
+WHERE c.ledger = %(ledger)s ORDER BY c.first;

@@ -8,8 +8,10 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from domain.model.events import Recorded
-from domain.model.ledgers import EVENTS, Ledger, evolve
+from domain.model.ledgers import EVENTS, Ledger
 from domain.model.money import split_asset
+from domain.model.moves import OF_LEDGERS
+from domain.model.registry import evolve
 from domain.model.streams import ledger_of
 from domain.model.times import Instant, instant
 from projections.engine.live_version import Page, Rows, read_live, read_rows
@@ -81,4 +83,7 @@ def _ledger(row: TupleRow) -> Ledger:
     return Ledger(name, metadata, dict(map(split_asset, assets)), instant(opened_at), version, position)
 
 
-PROJECTION = Projection("ledgers", __name__, EVENTS, ("ledgers",), project, by_stream=True)
+# Shape 1 did not read the events of moves.
+PROJECTION = Projection(
+    "ledgers", __name__, (*EVENTS, *OF_LEDGERS), ("ledgers",), project, by_stream=True, shape=2
+)

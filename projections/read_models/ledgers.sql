@@ -25,7 +25,12 @@ ON CONFLICT (name) DO UPDATE SET
 UPDATE ledgers_v:version SET version = %(version)s WHERE name = %(ledger)s AND version = %(version)s - 1;
 
 -- name: list
-SELECT name, metadata, assets, opened_at, version, position FROM ledgers_v:version
-WHERE (%(after_time)s::timestamptz IS NULL OR (opened_at, name) :beyond (%(after_time)s, %(after_name)s))
+-- But for ledgers that are not here, because they have left or not yet arrived. The position is where it is shown.
+SELECT name, metadata, assets, opened_at, version, coalesce((
+    SELECT r.shown + l.position - r.position FROM position_ranges AS r
+    WHERE r.ledger = l.name AND r.position <= l.position ORDER BY r.position DESC LIMIT 1
+), position)
+FROM ledgers_v:version AS l
+WHERE NOT EXISTS (SELECT FROM absent_ledgers AS absent WHERE absent.ledger = name) AND (%(after_time)s::timestamptz IS NULL OR (opened_at, name) :beyond (%(after_time)s, %(after_name)s))
 AND (%(granted)s::text[] IS NULL OR name = ANY(%(granted)s))
 ORDER BY opened_at :order, name :order LIMIT %(limit)s;

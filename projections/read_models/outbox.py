@@ -18,6 +18,7 @@ from msgspec import MsgspecError, Struct
 from msgspec.json import Decoder
 from psycopg import Connection
 
+from domain.journal.arrays import bigint_array
 from domain.journal.database import Database
 from domain.journal.reader import Row
 from domain.model.streams import INSTALLATION, ledger_of
@@ -69,6 +70,11 @@ def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) 
         for id, ledgers, types, after, upto in found
     ]
     owed = list(_owed(subscribers, rows))
+    if owed:
+        # Copies are owed where they were recorded, to the webhooks there.
+        positions = bigint_array([position for _, (*_, position) in owed])
+        copies = {position for (position,) in queries["copies"].rows(connection, {"positions": positions})}
+        owed = [(id, row) for id, row in owed if row[4] not in copies]
     if owed:
         columns = {
             "webhooks": [id for id, _ in owed],

@@ -19,6 +19,10 @@ SELECT pg_advisory_xact_lock(hashtextextended('outbox ' || current_schema(), 0))
 -- name: subscribers
 SELECT id, ledgers, types, after, upto FROM webhooks WHERE upto IS NULL OR upto >= %(first)s;
 
+-- name: copies
+-- Those of some positions that hold copies.
+SELECT position FROM unnest(%(positions)b::bigint[]) AS position WHERE copied_at(position) IS NOT NULL;
+
 -- name: by_keys
 -- For the next query, which looks rows up by their keys; see `session` in outbox/queue.sql. Until the transaction ends.
 SELECT set_config(name, 'off', true) FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin']) AS name;

@@ -67,7 +67,7 @@ ORDER BY made_position :order LIMIT %(limit)s;
 
 -- name: list_due
 -- LATERAL, so that each provider gets its own share by one descent of the index. For a provider that has just begun to
--- answer again, payouts that are due later are read too.
+-- answer again, payouts that are due later are read too. Payouts of a ledger that moves are pursued where it arrives.
 SELECT due.ledger, due.id::text, due.provider, due.position
 FROM unnest(%(providers)s::text[], %(limits)s::int[], %(well_since)s::timestamptz[]) AS free(provider, places, well_since)
 CROSS JOIN LATERAL (
@@ -75,11 +75,13 @@ CROSS JOIN LATERAL (
     WHERE p.provider = free.provider AND p.id <> ALL(%(excluding)s::uuid[])
     AND p.due_at <= CASE WHEN free.well_since IS NULL THEN %(now)s::timestamptz ELSE 'infinity' END
     AND (p.due_at <= %(now)s::timestamptz OR p.state = 'in_doubt' AND p.changed_at < free.well_since)
+    AND NOT EXISTS (SELECT FROM fenced_ledgers AS fenced WHERE fenced.ledger = p.ledger)
     ORDER BY p.due_at, p.position LIMIT free.places
 ) AS due
 ORDER BY due.due_at, due.position;
 
 -- name: forgotten
-SELECT provider, count(*) FROM payouts_v:version
+SELECT provider, count(*) FROM payouts_v:version AS p
 WHERE due_at <= %(now)s AND provider <> ALL(%(known)s::text[])
+AND NOT EXISTS (SELECT FROM fenced_ledgers AS fenced WHERE fenced.ledger = p.ledger)
 GROUP BY provider;

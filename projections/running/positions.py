@@ -21,6 +21,7 @@ from projections.engine.journal_listener import is_position
 from projections.engine.rate import RATE_SECONDS
 from projections.errors import ProjectionBehind, projection_not_found
 from projections.registry import NATS, PROJECTIONS
+from projections.running.moved_ledgers import MovedLedgers
 
 POLL_SECONDS = 0.5
 RECONNECT_SECONDS = 0.5
@@ -171,6 +172,8 @@ class PositionWaiter:
         self._want_again_at: dict[str, float] = {}
         self._awake: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name="projection positions", daemon=True)
+        self.moved = MovedLedgers()
+        """The ledgers that have moved, as last seen."""
         self.head = 0
         """The newest known position of the journal: at least what projections reflect, and what it was a moment ago."""
 
@@ -337,6 +340,7 @@ class PositionWaiter:
 
     def _look(self, connection: Connection[Any]) -> None:
         seen = all_progress(connection)
+        self.moved.look(connection)
         with self._changed:
             self._known = {found.name: found for found in seen}
             self._looked = self._is_reachable = True

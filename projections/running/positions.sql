@@ -5,7 +5,9 @@
 SELECT v.name, v.version, v.position, head.position, v.state,
     greatest(head.position - v.position, 0),
     CASE WHEN head.position > v.position THEN greatest(0, extract(
-        epoch FROM clock_timestamp() - coalesce((decoded(next.state) ->> 'recorded_at')::timestamptz, v.advanced_at)
+        epoch FROM clock_timestamp() - coalesce(
+            coalesce(copied_at(next.notification_id), decoded(next.state) ->> 'recorded_at')::timestamptz, v.advanced_at
+        )
     )) ELSE 0 END::double precision,
     v.rate_events_per_second * exp(
         -least(greatest(extract(epoch FROM now() - v.advanced_at), 0), 100) / %(rate_seconds)s

@@ -34,6 +34,7 @@ OF_THE_INSTALLATION = (
     Check("nothing blocks the service", server.blockers),
     Check("the journal is protected", installation.protection),
     *OF_HOME,
+    Check("no move was cut off", installation.moves),
     Check("clocks agree", server.clocks),
     Check("projections advance", projections.standing),
     Check("no event is a dead letter", projections.letters),

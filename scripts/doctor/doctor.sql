@@ -109,6 +109,10 @@ SELECT relid::regclass::text, n_live_tup FROM pg_stat_user_tables
 WHERE schemaname = current_schema() AND n_live_tup >= %(rows)s AND last_analyze IS NULL AND last_autoanalyze IS NULL
 ORDER BY n_live_tup DESC;
 
+-- name: frozen_ledgers
+SELECT ledger, installation FROM ledger_moves
+WHERE state = 'frozen' AND changed_at < clock_timestamp() - make_interval(secs => %(seconds)s) ORDER BY ledger;
+
 -- name: clocks
 SELECT extract(epoch FROM clock_timestamp())::double precision,
     CASE WHEN position > 0 THEN extract(epoch FROM recorded_at::timestamptz - clock_timestamp())::double precision
@@ -127,8 +131,8 @@ SELECT v.name, v.version, v.shape, v.state, v.live, v.position, head.position, v
 FROM projection_versions AS v
 CROSS JOIN head
 LEFT JOIN LATERAL (
-    SELECT (decoded(state) ->> 'recorded_at')::timestamptz AS recorded_at FROM events
-    WHERE notification_id = v.position + 1
+    SELECT coalesce(copied_at(notification_id), decoded(state) ->> 'recorded_at')::timestamptz AS recorded_at
+    FROM events WHERE notification_id = v.position + 1
 ) AS next ON true
 ORDER BY v.name, v.version;
 

@@ -10,6 +10,10 @@ from scripts.doctor.examination import Patient, examples
 from scripts.doctor.finding import Finding
 
 OLDEST_POSTGRES = 160_000
+
+FROZEN_SECONDS = 30
+"""A move that goes on refuses commands for some seconds only."""
+
 DISABLED = "is disabled"
 
 TRIGGERS = {
@@ -40,10 +44,14 @@ FORBIDDEN = (
 NEEDED = tuple(
     (table, privilege)
     for privileges, tables in (
-        ("SELECT", "migrations installation valid_api_keys abbreviated_events"),
+        (
+            "SELECT",
+            "migrations installation valid_api_keys abbreviated_events fenced_ledgers absent_ledgers",
+        ),
         (
             "SELECT INSERT",
-            "stored_events events signing_keys checkpoints projection_controls projection_switches",
+            "stored_events events signing_keys checkpoints projection_controls projection_switches position_ranges"
+            " copied_events",
         ),
         ("SELECT UPDATE", "head delivery_outcomes"),
         ("SELECT INSERT DELETE", "console_sessions snapshots"),
@@ -54,7 +62,7 @@ NEEDED = tuple(
         ),
         (
             "SELECT INSERT UPDATE DELETE",
-            "tracking projections projection_versions rebuild_parts webhook_secrets",
+            "tracking projections projection_versions rebuild_parts webhook_secrets ledger_moves",
         ),
     )
     for table in tables.split()
@@ -138,6 +146,15 @@ def keys(patient: Patient) -> Iterator[Finding]:
     """Check that there is a valid key."""
     if not patient.value("has_keys"):
         yield Finding("keys_absent", "there is no valid API key")
+
+
+def moves(patient: Patient) -> Iterator[Finding]:
+    """Find ledgers that are refused because their move was cut off."""
+    found = patient.rows("frozen_ledgers", seconds=FROZEN_SECONDS)
+    if found:
+        subjects = tuple({"ledger": ledger, "installation": to} for ledger, to in found)
+        words = examples([f"{ledger} to {to}" for ledger, to in found])
+        yield Finding("move_unfinished", f"{len(found)} moves of ledgers were cut off", words, subjects)
 
 
 def vantage(patient: Patient) -> Iterator[Finding]:

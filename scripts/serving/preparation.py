@@ -18,7 +18,7 @@ from domain.journal.migrations import migrate
 from domain.journal.trouble import trouble_of
 from domain.model.errors import JournalUnavailable
 from domain.placement.installations import Installation, identity
-from domain.placement.ledger_map import LedgersConflict, enter, held
+from domain.placement.ledger_map import LedgersConflict, arrived, enter, held, take
 from projections.registry import install
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Preparation:
                     self._prepare_keys(database)
             with database.connect("tallystick placement") as connection:
                 self._require_own(name, identity(connection))
-                ledgers = held(connection)
+                ledgers, moved = held(connection), arrived(connection)
             self._prepared[name].set()
         except psycopg.Error as error:
             return trouble_of(error, database).words
@@ -116,19 +116,20 @@ class Preparation:
         except Exception as error:  # noqa: BLE001  it is raised where the service is started
             self._fault = error
             return str(error)
-        return self._enter(name, ledgers)
+        return self._enter(name, ledgers, moved)
 
     def _require_own(self, name: str, id: UUID) -> None:
         first = self._names.setdefault(id, name)
         if first != name:
             raise SameInstallation(f"{first} and {name} are one installation, or one is a copy of the other")
 
-    def _enter(self, name: str, ledgers: Sequence[str]) -> str | None:
+    def _enter(self, name: str, ledgers: Sequence[str], moved: Sequence[str]) -> str | None:
         home = self._placed[0]
         if not self._prepared[home.name].wait(HOME_SECONDS):
             return f"its ledgers cannot be entered into the map: {home.name} is not prepared"
         try:
             with home.database.connect("tallystick placement") as connection:
+                take(connection, name, moved)
                 enter(connection, name, ledgers)
         except psycopg.Error as error:
             return trouble_of(error, home.database).words

@@ -7,8 +7,11 @@ from psycopg import Connection
 
 from api.security.keys import Wanted, add_key, revoke_key, rotate_key
 from domain.journal.database import Database
+from domain.journal.migrations import migrate
 from domain.model.events import Context
 from domain.model.registry import EVENT_TYPES
+from domain.placement import mover
+from domain.placement.mover import Mover
 from projections.audit import (
     TABLES,
     Sample,
@@ -24,7 +27,10 @@ from projections.audit.comparison import MAX_SHOWN, SHAPES
 from projections.audit.stored import CLASS_VERSIONS
 from projections.registry import PROJECTIONS
 from tests.author import Author
+from tests.ledgers import CONTEXT, open_accounts, running, transfer
+from tests.moving import Killed, dying
 from tests.outboxes import register
+from tests.placements import beside
 from tests.projecting import append, await_head, delete_event, projecting
 from tests.tampering import disarm
 
@@ -51,6 +57,23 @@ def write(database: Database) -> None:
         made, _ = add_key(connection, Wanted("shop", ["client"], ["main"]), by)
         rotate_key(connection, made.id, 0, by)
         revoke_key(connection, made.id, by)
+    write_of_moves(database)
+
+
+def write_of_moves(database: Database) -> None:
+    """Move a ledger away and back, after a move that was cancelled."""
+    east, west = beside(database, "east", "west")
+    migrate(west.database)
+    with running(database) as ledger, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mover, "KNOWN_SECONDS", 0.0)
+        open_accounts(ledger, "a", "b", book="moving")
+        ledger.perform(transfer("a", "b", 1, book="moving"))
+        with pytest.raises(Killed):
+            Mover("moving", east, west, CONTEXT, dying("leave")).run()
+        Mover("moving", east, west, CONTEXT).cancel()
+        Mover("moving", east, west, CONTEXT).run()
+        Mover("moving", west, east, CONTEXT).run()
+        ledger.perform(transfer("a", "b", 1, book="moving"))
 
 
 def test_every_event_and_every_table_is_known_to_the_audit() -> None:
@@ -240,7 +263,7 @@ def test_a_sample_finds_what_was_done_to_its_streams_and_nothing_else(
 def test_rows_can_be_had_without_a_comparison(database: Database, owner: Connection[Any]) -> None:
     with one_instant(owner):
         rows = list(expected_rows(owner, "ledgers", 10**9))
-    assert [row["name"] for row in rows] == ["main", "main-2", "other"]
+    assert [row["name"] for row in rows] == ["main", "main-2", "moving", "other"]
     assert rows[1]["assets"] == ["USD/2", "EUR/2", "JPY/0"]
 
 

@@ -272,7 +272,7 @@ def test_what_others_appended_is_known_or_is_loaded_again(database: Database) ->
             ).result()
         )
         (head, *_), _, events = connection.lock((), loading.missed(decider))
-        loading.catch_up(decider, head, events)
+        loading.catch_up(decider, head, events, connection)
         connection.disconnect()
     states = folded(history(database))
     known = ["main/ledger", *(account_stream("main", address) for address in "abce")]

@@ -1,10 +1,9 @@
 """The payer on a real journal with a real simulator: each payout is brought to its end exactly once, whatever fails."""
 
-import base64
 import random
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
@@ -26,25 +25,19 @@ from projections.engine import leadership
 from projections.engine.batches import read_batch
 from projections.process_managers import payer as payers
 from projections.process_managers import provider_health
-from projections.process_managers.payer import ObserveCall, Payer
-from projections.process_managers.providers.http import HttpProvider
-from projections.process_managers.providers.interface import Callback, NoAnswer, Order, Provider
-from projections.process_managers.providers.settings import ProviderSettings
+from projections.process_managers.providers.interface import Callback, NoAnswer, Order
 from projections.read_models import payouts
 from projections.read_models.payouts import PayoutFilters, list_due_payouts, list_payouts
 from projections.rebuilding.rebuilder import rebuild
 from projections.registry import PROJECTIONS
-from scripts.serving.simulator_beside import listen
-from scripts.simulator.callbacks import Callbacks
-from scripts.simulator.faults import WORST, Faults, Rates, Script
-from scripts.simulator.server import Simulator
+from scripts.simulator.faults import WORST, Script
 from tests.ledgers import folded, history, opening, outcomes, running, transfer
+from tests.paying import paying, reached, simulated
 from tests.payouts import CONTEXT, a_mark, a_request
 from tests.projecting import append, await_head, cut, eventually, projecting
 
 pytestmark = pytest.mark.integration
 
-SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 NEWER = b'{"class_version": 99, "data": {}}'
 DEPOSIT = 1_000_000
 
@@ -58,40 +51,6 @@ def ledger(database: Database) -> Iterator[LedgerApplication]:
         ledger.perform(OpenAccount(CONTEXT, "main", "cash", opening(normal_side="debit")))
         ledger.perform(transfer("cash", "alice", DEPOSIT))
         yield ledger
-
-
-@contextmanager
-def simulated(rates: Rates = Rates()) -> Iterator[Simulator]:  # noqa: B008 - it cannot be changed
-    """A provider without callbacks, so that it must be asked for everything."""
-    simulator = Simulator(listen(0), Faults(1, rates), Callbacks(None, SECRET))
-    simulator.start()
-    try:
-        yield simulator
-    finally:
-        simulator.stop()
-
-
-def reached(simulator: Simulator, **more: Any) -> HttpProvider:
-    # Long for one that answers: how slow the machine is decides nothing.
-    settings = {"url": simulator.url, "secret": SECRET, "timeout_seconds": 5.0, **more}
-    return HttpProvider(ProviderSettings.model_validate(settings))
-
-
-@contextmanager
-def paying(
-    database: Database,
-    ledger: LedgerApplication,
-    observe: ObserveCall = lambda provider, source, outcome, seconds: None,
-    **providers: Provider,
-) -> Iterator[Payer]:
-    payer = Payer(database, ledger, providers, observe=observe)
-    payer.start()
-    try:
-        yield payer
-    finally:
-        payer.stop()
-        for provider in providers.values():
-            provider.close()
 
 
 def requests(count: int, provider: str = "simulator", prefix: str = "p") -> list[RequestPayout]:

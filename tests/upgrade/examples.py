@@ -25,6 +25,7 @@ from domain.model.events import Envelope, Event
 from domain.model.keys import KeyMade, KeyRevoked, KeyRotated
 from domain.model.ledgers import AssetRegistered, LedgerOpened
 from domain.model.money import MAX_AMOUNT
+from domain.model.moves import ArrivalBegun, ArrivalEnded, Arrived, MoveCancelled, Moved, MoveStarted
 from domain.model.payouts.payout import (
     PayoutAccepted,
     PayoutCompleted,
@@ -135,6 +136,12 @@ _DETAILS: dict[str, Any] = {
 EVENTS: tuple[Event, ...] = (
     LedgerOpened(metadata={"note": WORDS}),
     AssetRegistered(code="USD", scale=2),
+    MoveStarted(to_installation="west"),
+    MoveCancelled(to_installation="west"),
+    Moved(to_installation="west", events=MAX_AMOUNT, root="5f70bf18a086"),
+    ArrivalBegun(ledger="main", from_installation="east"),
+    ArrivalEnded(ledger="main", from_installation="east"),
+    Arrived(from_installation="east", position=MAX_AMOUNT, offset=0),
     _OPENED,
     EntriesPosted(transaction_id=_ID, debits=MAX_AMOUNT, credits=0),
     EntriesHeld(transaction_id=_ID, debits=MAX_AMOUNT, credits=0),

@@ -23,6 +23,7 @@ from api.resources.journal import examples
 from api.resources.journal.event_schemas import EventBody, EventsQuery, KeyEventBody, TrailQuery, event_body
 from api.security.keys import EVERY_LEDGER, Key
 from domain.model.streams import INSTALLATION, key_stream, ledger_stream
+from domain.transparency.leaves import hash_of
 from projections.engine.live_version import Page as Found
 from projections.engine.live_version import ends_early
 from projections.errors import ProjectionBehind
@@ -67,7 +68,7 @@ async def list_events(call: Call[EventsQuery, None]) -> Answer | Streamed:
         return await _streamed(call)
     read = _reading(call, call.cursor_position, call.query.page_size + 1)
     found = await _reached(call, call.service.look_up, read)
-    return projected_page(call, found, event_body, lambda event: event.position)
+    return projected_page(call, found, partial(_body, call), lambda event: event.position)
 
 
 @endpoint(
@@ -112,6 +113,15 @@ def _is_shown(event: JournalEvent, caller: Key, key_id: str) -> bool:
     return caller.may_grant(payload.get("ledgers", (EVERY_LEDGER,)))
 
 
+def _body(call: _Asked, event: JournalEvent) -> EventBody:
+    """Return the body of an event, with the hash of its leaf in the tree of the journal that recorded it."""
+    if call.positions is not None:
+        stream, version, topic, state, position = event.row
+        recorded = call.positions.recorded(position)
+        event = event._replace(leaf_hash=hash_of(recorded, stream, version, topic, state))
+    return event_body(event)
+
+
 async def _streamed(call: _Asked) -> Streamed:
     query = call.service.query_for_stream
     first = await _reached(
@@ -131,7 +141,7 @@ def _is_last(page: _Events) -> bool:
 async def _lines(call: _Asked, page: _Events) -> AsyncIterator[bytes]:
     head = page.head
     while page.rows:
-        lines = b"".join(to_json(event_body(event)) + b"\n" for event in page.rows)
+        lines = b"".join(to_json(_body(call, event)) + b"\n" for event in page.rows)
         place, is_last = page.rows[-1].position, _is_last(page)
         del page  # nor is it kept while the client reads
         yield lines

@@ -8,6 +8,7 @@ from api.http.endpoint import Call, endpoint
 from api.http.fields import LedgerName, ProjectedSpanningPage, Time
 from api.http.read_your_writes import read_projection
 from api.http.responses import INSTALLATION, POSITION, Answer, json_answer
+from api.http.shown import shown_answer
 from api.http.spanning.lists import part_bytes, projected_list
 from api.http.spanning.spans import Spans
 from api.resources.examples import page_of
@@ -50,7 +51,9 @@ async def open_ledger(call: Call[NoQuery, LedgerRequest]) -> Answer:
     named = service.name if call.installations.is_placement else None
     headers = {POSITION: str(outcome.position), "Location": f"/v1/ledgers/{call.body.name}"}
     headers |= {INSTALLATION: named} if named else {}
-    return json_answer(201 if outcome.recorded else 200, ledger_body(outcome.state, named), headers)
+    answer = json_answer(201 if outcome.recorded else 200, ledger_body(outcome.state, named), headers)
+    positions = service.waiter.moved.known(call.body.name)
+    return answer if positions is None else shown_answer(answer, positions)
 
 
 async def _holder(installations: Installations, wanted: LedgerRequest) -> Service:

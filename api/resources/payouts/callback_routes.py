@@ -51,7 +51,7 @@ async def receive_callback(call: Call[NoQuery, CallbackRequest]) -> Answer:
     try:
         await _record(call, service, callback, ledger, rest.partition(".")[0])
     except LedgerMoved as moved:
-        service = await call.installations.after_move(ledger, moved.details["installation"])
+        service = await call.installations.after_move(ledger, moved.details["installation"], service)
         await _record(call, service, callback, ledger, rest.partition(".")[0])
     return Answer(204)
 

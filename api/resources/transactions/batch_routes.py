@@ -28,7 +28,7 @@ from api.resources.transactions.schemas import TransactionQuery, transaction_bod
 from api.resources.transactions.usual_bodies import UsualItem, usual_batch
 from domain.commit.decider import Result
 from domain.model.commands import Command, Outcome
-from domain.model.errors import BatchRejected, LedgerError, LedgerNotFound, Unavailable
+from domain.model.errors import BatchRejected, LedgerError, LedgerMoved, LedgerNotFound, Unavailable
 from domain.model.transactions import Acceptance
 
 Item = PostItem | SettleItem | VoidItem | ReverseItem | UsualItem
@@ -70,6 +70,8 @@ async def post_batch(call: Call[TransactionQuery, BatchRequest]) -> Answer:
         commands, all_or_none=body.mode == "atomic", dry_run=call.query.dry_run
     )
     first = results[0]
+    if isinstance(moved := results[-1], LedgerMoved):
+        raise moved  # what was carried out before has its first answer at the new place too
     if isinstance(first, BatchRejected):
         if isinstance(first.cause, _OF_THE_WHOLE):
             raise first.cause

@@ -45,6 +45,11 @@ class OnPayout:
     own_stream: ClassVar[None] = None
 
     @property
+    def ledger(self) -> str:
+        """The ledger of the payout."""
+        return self.seen.ledger
+
+    @property
     def operation(self) -> Operation:
         """The request, with the id of the transaction that it may make."""
         key = f"{self.seen.idempotency_key}/{self.mark}"

@@ -34,7 +34,8 @@ ORDER BY d.position, w.id LIMIT %(limit)s;
 
 -- name: recorded_at
 -- Age counts from this and not from the lag, which is measured anew each time: order must not change between pages.
-SELECT (decoded(state) ->> 'recorded_at')::timestamptz FROM events WHERE notification_id = %(position)s;
+SELECT coalesce(copied_at(notification_id), decoded(state) ->> 'recorded_at')::timestamptz FROM events
+WHERE notification_id = %(position)s;
 
 -- name: standing
 -- How long it has not been advanced although it lacks an event, and when an attempt to advance it last failed.
@@ -42,7 +43,7 @@ SELECT extract(epoch FROM clock_timestamp() - greatest(v.advanced_at, next.recor
     extract(epoch FROM clock_timestamp() - v.failed_at)::double precision
 FROM projection_versions AS v
 LEFT JOIN LATERAL (
-    SELECT (decoded(state) ->> 'recorded_at')::timestamptz AS recorded_at FROM events
-    WHERE notification_id = v.position + 1
+    SELECT coalesce(copied_at(notification_id), decoded(state) ->> 'recorded_at')::timestamptz AS recorded_at
+    FROM events WHERE notification_id = v.position + 1
 ) AS next ON true
 WHERE v.name = %(name)s AND v.version = %(version)s;

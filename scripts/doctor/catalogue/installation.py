@@ -75,6 +75,12 @@ KINDS: Mapping[str, Kind] = {
         "Create a key.",
         ("tallystick keys make operator --role operator --ledger '*'",),
     ),
+    "move_unfinished": Kind(
+        "error",
+        "Every command for the ledger is refused until its move is finished or cancelled.",
+        "Run the move again, which goes on where it was cut off; or cancel it.",
+        ("tallystick place {ledger} --on {installation} --yes", "tallystick place {ledger} --cancel"),
+    ),
     "temporary_tables_open": Kind(
         "warning",
         "An intruder in the service could create temporary tables that hide real ones where a query names no schema.",

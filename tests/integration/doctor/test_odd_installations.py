@@ -72,6 +72,15 @@ def test_nobody_may_ask_and_no_ledger_is_open_yet(database: Database) -> None:
     assert absent["commands"] == ["tallystick keys make operator --role operator --ledger '*'"]
 
 
+def test_a_move_that_was_cut_off(database: Database, owner: Connection[Any]) -> None:
+    owner.execute(
+        "INSERT INTO ledger_moves (ledger, state, installation, changed_at)"
+        " VALUES ('main', 'frozen', 'west', now() - interval '1 minute'), ('other', 'frozen', 'west', now())"
+    )
+    found = examined(database)["move_unfinished"]
+    assert found["commands"] == ["tallystick place main --on west --yes", "tallystick place main --cancel"]
+
+
 def test_a_login_that_may_see_nothing(database: Database, owner: Connection[Any]) -> None:
     login = f"{database.schema}_blind"
     owner.execute(f"CREATE ROLE {login} LOGIN")

@@ -1,0 +1,41 @@
+"""Where a ledger is, as the installations themselves say. The map may be behind: it is changed last."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from domain.placement.copies import last_of_ledger
+from domain.placement.installations import Installation
+from domain.placement.moves import Standing, standing
+
+
+class Whereabouts(NamedTuple):
+    """The installation that holds a ledger, and what it says of a move.
+
+    A ledger that has left and not yet arrived is held by the installation that it left: `bound_for` is where it goes.
+    """
+
+    at: Installation
+    now: Standing | None
+
+    @property
+    def bound_for(self) -> str | None:
+        """The name of the installation to which the ledger is being moved, None if it is not."""
+        return self.now.installation if self.now and self.now.state in ("leaving", "frozen", "left") else None
+
+
+def find(ledger: str, placed: Sequence[Installation]) -> Whereabouts | None:
+    """Return where a ledger is, None if it is nowhere. Raises `psycopg.Error` if an installation is out of reach."""
+    left: list[Whereabouts] = []
+    arriving: set[tuple[str, str]] = set()
+    for installation in placed:
+        with installation.database.connect("tallystick place") as connection:
+            now = standing(connection, ledger)
+            if now is None and last_of_ledger(connection, ledger) is None:
+                continue
+        if now is None or now.state in ("leaving", "frozen", "here"):
+            return Whereabouts(installation, now)
+        if now.state == "left":
+            left.append(Whereabouts(installation, now))
+        else:
+            arriving.add((now.installation, installation.name))
+    return next((found for found in left if (found.at.name, found.bound_for) in arriving), None)

@@ -1,0 +1,2 @@
+-- name: moves
+SELECT ledger, state, changed_at FROM ledger_moves;

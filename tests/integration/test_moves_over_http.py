@@ -1,0 +1,211 @@
+"""A client of a placement does not notice that its ledger moves: answers, positions and cursors stay what they were."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from domain.journal.database import Database
+from domain.placement import mover
+from domain.placement.ledger_map import take
+from domain.placement.mover import Mover
+from tests.ledgers import CONTEXT
+from tests.placements import Placement, beside, placement_on, prepared
+from tests.projecting import await_head, eventually
+
+pytestmark = pytest.mark.integration
+
+MAIN = "/v1/ledgers/main"
+
+
+@pytest.fixture
+def placement(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Placement]:
+    """A placement on two installations, of which the second has some events of its own."""
+    monkeypatch.setattr(mover, "KNOWN_SECONDS", 1.5)
+    placed = beside(database, "east", "west")
+    prepared(placed)
+    with placement_on(placed) as placement:
+        yield placement
+
+
+def opened(client: httpx2.Client, ledger: str, installation: str, *addresses: str) -> None:
+    client.post("/v1/ledgers", json={"name": ledger, "installation": installation}).raise_for_status()
+    for address in addresses:
+        body = {"address": address, "asset": "USD/2", "normal_side": "credit"}
+        client.post(f"/v1/ledgers/{ledger}/accounts", json=body).raise_for_status()
+
+
+def posted(client: httpx2.Client, key: str, amount: int = 1) -> httpx2.Response:
+    entries = [
+        {"account": account, "direction": direction, "amount": amount}
+        for account, direction in (("a", "debit"), ("b", "credit"))
+    ]
+    body = {"entries": entries, "reference": key}
+    return client.post(f"{MAIN}/transactions", json=body, headers={"Idempotency-Key": key})
+
+
+def moved(placement: Placement, old: str = "east", new: str = "west") -> None:
+    """Move the ledger main, and change the map."""
+    places = {found.name: found for found in placement.installations}
+    Mover("main", places[old], places[new], CONTEXT).run()
+    with placement.installations[0].database.connect("test") as home:
+        take(home, new, ["main"])
+
+
+def projected(placement: Placement) -> None:
+    for _, database in placement.installations:
+        with database.connect("test") as connection:
+            await_head(connection)
+
+
+def position_of(answer: httpx2.Response) -> int:
+    return int(answer.raise_for_status().headers["Ledger-Position"])
+
+
+def items(client: httpx2.Client, path: str, **params: Any) -> list[Any]:
+    """All items of a list, page by page."""
+    found: list[Any] = []
+    while True:
+        page = client.get(f"{MAIN}{path}", params={"page_size": 3, **params}).raise_for_status().json()
+        found += page["data"]
+        if page["next_cursor"] is None:
+            return found
+        params["cursor"] = page["next_cursor"]
+
+
+def story(client: httpx2.Client, marks: list[int], since: str) -> dict[str, Any]:
+    """What the service says of the ledger up to its last mark."""
+    said: dict[str, Any] = {
+        "accounts": items(client, "/accounts"),
+        "entries": items(client, "/accounts/b/entries"),
+        "entries, newest first": items(client, "/accounts/b/entries", order="desc"),
+        "transactions": items(client, "/transactions"),
+        "transactions, newest first": items(client, "/transactions", order="desc"),
+        "operation": client.get(f"{MAIN}/operations/key-1").json(),
+    }
+    for order in ("asc", "desc"):
+        events = items(client, "/events", order=order)
+        said[f"events {order}"] = [event for event in events if event["position"] <= marks[-1]]
+    said["events since"] = [
+        event for event in items(client, "/events", **{"from": since}) if event["position"] <= marks[-1]
+    ]
+    said["events after"] = [
+        event for event in items(client, "/events", after=marks[1]) if event["position"] <= marks[-1]
+    ]
+    lines = client.get(f"{MAIN}/events", headers={"Accept": "application/x-ndjson"}).text.splitlines()
+    said["lines"] = [event for line in lines if (event := json.loads(line))["position"] <= marks[-1]]
+    for mark in marks:
+        account = client.get(f"{MAIN}/accounts/b", params={"at_position": mark}).raise_for_status()
+        said[f"at {mark}"] = account.json(), account.headers["Ledger-Position"]
+        eventual = {"consistency": "eventual", "min_position": str(mark)}
+        said[f"since {mark}"] = client.get(f"{MAIN}/accounts/b", params=eventual).raise_for_status().json()
+    return said
+
+
+def test_a_client_does_not_notice_that_its_ledger_moves(placement: Placement) -> None:
+    with placement.client() as client:
+        opened(client, "beside", "east", *"uvwxyz")
+        opened(client, "main", "east", "a", "b")
+        opened(client, "other", "west")
+        first = posted(client, "key-0")
+        marks = [position_of(first)]
+        for number in range(1, 9):
+            if number % 2:
+                opened(client, f"beside-{number}", "east")
+            marks.append(position_of(posted(client, f"key-{number}")))
+        since = client.get(f"{MAIN}/operations/key-4").json()["accepted_at"]
+        refused = client.post(
+            f"{MAIN}/transactions",
+            json={"entries": []},
+            headers={"Idempotency-Key": "key-3"},
+        )
+        projected(placement)
+        before = story(client, marks, since)
+        cursors = [
+            (path, client.get(f"{MAIN}{path}", params={"page_size": 2}).json()["next_cursor"])
+            for path in ("/transactions", "/events", "/accounts/b/entries")
+        ]
+        rest = [client.get(f"{MAIN}{path}", params={"cursor": cursor}).json() for path, cursor in cursors]
+
+        moved(placement)
+        projected(placement)
+        assert story(client, marks, since) == before
+        for (path, cursor), page in zip(cursors, rest, strict=True):
+            after = client.get(f"{MAIN}{path}", params={"cursor": cursor}).raise_for_status().json()["data"]
+            assert after[: len(page["data"])] == page["data"]
+        again = posted(client, "key-0")
+        assert (again.json(), again.headers["Idempotent-Replayed"]) == (first.json(), "true")
+        assert again.headers["Ledger-Installation"] == "west"
+        assert refused.status_code == 422
+
+        newest = position_of(posted(client, "new"))
+        assert newest > marks[-1]
+        balances = client.get(f"{MAIN}/balances", params={"min_position": newest}).raise_for_status()
+        assert int(balances.headers["Ledger-Position"]) >= newest
+        assert int(balances.headers["Ledger-Head"]) >= int(balances.headers["Ledger-Position"])
+        seen = client.get(f"{MAIN}/events", params={"after": newest - 1}).json()["data"]
+        assert [event["position"] for event in seen] == [newest]
+        ahead = client.get(f"{MAIN}/accounts/b", params={"min_position": newest + 100})
+        assert (ahead.status_code, ahead.json()["code"]) == (503, "projection_behind")
+        assert ahead.json()["head"] >= newest
+
+        moved(placement, "west", "east")
+        projected(placement)
+        assert story(client, [*marks, newest], since)["at " + str(newest)][0]["balance"] == 10
+        assert position_of(posted(client, "home-again")) > newest
+        assert story(client, marks, since) == before
+
+
+def batched(client: httpx2.Client, keys: list[str], mode: str) -> httpx2.Response:
+    entries = [
+        {"account": account, "direction": direction, "amount": 1}
+        for account, direction in (("a", "debit"), ("b", "credit"))
+    ]
+    items = [{"idempotency_key": key, "entries": entries} for key in keys]
+    return client.post(f"{MAIN}/transactions/batch", json={"mode": mode, "transactions": items})
+
+
+def test_requests_during_a_move_are_answered_or_told_to_wait(placement: Placement) -> None:
+    stopping = threading.Event()
+    seen: Counter[tuple[int, str]] = Counter()
+    acknowledged: list[str] = []
+
+    def post() -> None:
+        with placement.client() as client:
+            number = 0
+            while not stopping.is_set():
+                key, mode = f"key-{number}", ("independent", "atomic")[number % 2]
+                keys = [key] if number % 3 else [f"{key}-1", f"{key}-2"]
+                answer = posted(client, key) if number % 3 else batched(client, keys, mode)
+                seen[answer.status_code, answer.json().get("code", "")] += 1
+                if answer.status_code in (200, 201):
+                    acknowledged.extend(keys)
+                    number += 1
+                    stopping.wait(0.01)
+                else:
+                    assert answer.headers["Retry-After"] == "1"
+                    stopping.wait(0.05)
+
+    with placement.client() as client:
+        opened(client, "main", "east", "a", "b")
+        thread = threading.Thread(target=post)
+        thread.start()
+        try:
+            moved(placement)
+            after = len(acknowledged)
+            eventually(lambda: len(acknowledged) > after + 10 or not thread.is_alive())
+        finally:
+            stopping.set()
+            thread.join()
+        assert set(seen) <= {(201, ""), (200, ""), (503, "ledger_moving")}
+        assert client.get(f"{MAIN}/accounts/b").json()["balance"] == len(acknowledged)
+        again = [
+            posted(client, key).headers.get("Idempotent-Replayed")
+            for key in acknowledged
+            if "-" not in key[4:]
+        ]
+        assert set(again) == {"true"}

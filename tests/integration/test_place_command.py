@@ -1,0 +1,99 @@
+"""`tallystick place` moves a ledger of a placement, says what it does, and goes on after it was cut off."""
+
+from collections.abc import Sequence
+
+import pytest
+from typer.testing import CliRunner
+
+from domain.journal.database import Database
+from domain.placement import mover
+from domain.placement.installations import Installation
+from domain.placement.mover import Mover
+from domain.placement.whereabouts import find
+from scripts.tallystick import application
+from tests.ledgers import CONTEXT, open_accounts, running, transfer
+from tests.moving import Killed, dying
+from tests.placements import beside, environment_of, prepared
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def placed(database: Database, monkeypatch: pytest.MonkeyPatch) -> Sequence[Installation]:
+    """Three installations, of which the first has the ledger main."""
+    monkeypatch.setattr(mover, "KNOWN_SECONDS", 0.0)
+    placed = beside(database, "east", "west", "north")
+    prepared(placed)
+    for name, value in environment_of(placed).items():
+        monkeypatch.setenv(name, value)
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        ledger.perform(transfer("a", "b", 1))
+    prepared(placed)
+    return placed
+
+
+def place(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(application(["place", "stuck"]), ["place", *arguments])
+    return result.exit_code, result.output
+
+
+def mapped(placed: Sequence[Installation]) -> str:
+    with placed[0].database.connect("test") as home:
+        row = home.execute("SELECT installation FROM placements WHERE ledger = 'main'").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def test_it_moves_the_ledger_and_then_the_map(placed: Sequence[Installation]) -> None:
+    code, said = place("main", "--on", "west", "--yes")
+    assert code == 0, said
+    assert "main has moved from east to west: " in said and "all of them compared" in said
+    assert mapped(placed) == "west"
+    assert place("main", "--on", "west", "--yes") == (0, "main is on west\n")
+    assert place("main", "--on", "north", "--yes")[0] == 0
+    assert mapped(placed) == "north"
+    assert place("main", "--on", "east", "--yes")[0] == 0
+    found = find("main", placed)
+    assert found is not None and (found.at.name, mapped(placed)) == ("east", "east")
+    with running(placed[0].database) as ledger:
+        assert ledger.account("main", "b")[0].balance == 1
+
+
+@pytest.mark.parametrize("step", ["copy", "freeze", "leave", "arrive", "done"])
+def test_it_goes_on_where_it_was_cut_off(placed: Sequence[Installation], step: str) -> None:
+    east, west, _ = placed
+    with pytest.raises(Killed):
+        Mover("main", east, west, CONTEXT, dying(step)).run()
+    if step not in ("done",):
+        code, said = place("main", "--on", "north", "--yes")
+        assert (code, "being moved to west" in said) == (3, True)
+    code, said = place("main", "--on", "west", "--yes")
+    assert code == 0, said
+    assert mapped(placed) == "west"
+
+
+def test_it_gives_up_a_move(placed: Sequence[Installation]) -> None:
+    east, west, _ = placed
+    assert "no move is under way" in place("main", "--cancel")[1]
+    with pytest.raises(Killed):
+        Mover("main", east, west, CONTEXT, dying("leave")).run()
+    assert place("main", "--cancel") == (0, "the move is cancelled: main is written on east\n")
+    with pytest.raises(Killed):
+        Mover("main", east, west, CONTEXT, dying("arrive")).run()
+    code, said = place("main", "--cancel")
+    assert (code, "run the move again" in said) == (3, True)
+
+
+def test_it_says_what_it_cannot_do(placed: Sequence[Installation], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "there is no ledger other" in place("other", "--on", "west", "--yes")[1]
+    assert place("main", "--on", "south", "--yes")[0] == 2
+    assert place("main")[0] == 2
+    code, said = place("main", "--on", "west")
+    assert (code, "nothing was done" in said) == (3, True)
+    with placed[1].database.connect("tallystick writer"):
+        code, said = place("main", "--on", "west", "--yes")
+        assert (code, "an older release" in said) == (3, True)
+    monkeypatch.delenv("TALLYSTICK_INSTALLATIONS")
+    monkeypatch.setenv("TALLYSTICK_DATABASE_URL", placed[0].database.url)
+    assert "one installation" in place("main", "--on", "west", "--yes")[1]
