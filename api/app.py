@@ -30,10 +30,14 @@ from api.service.writer import Writer
 from api.settings import Settings
 from domain.application import LedgerApplication
 from domain.journal.database import Database
+from domain.model.payouts.bridges import BRIDGE
 from domain.tracing import Tracer
 from projections.process_managers.due_worker import Worker
 from projections.process_managers.payer import Payer
+from projections.process_managers.providers.bridge import BridgeProvider
+from projections.process_managers.providers.interface import Provider
 from projections.process_managers.providers.settings import make_providers
+from projections.process_managers.providers.siblings import Siblings
 from projections.process_managers.providers.traced import TracedProvider
 from projections.running.positions import PositionWaiter
 
@@ -121,7 +125,8 @@ def _start(
     waiter = PositionWaiter(database)
     limit = settings.max_clock_difference_seconds
     worker = Worker(database, ledger, max_clock_difference_seconds=limit)
-    providers = make_providers(settings.providers)
+    siblings = Siblings(lambda _: ledger)
+    providers: dict[str, Provider] = {**make_providers(settings.providers), BRIDGE: BridgeProvider(siblings)}
     if tracer is not None:
         providers = {name: TracedProvider(name, provider, tracer) for name, provider in providers.items()}
     payer = Payer(
@@ -138,6 +143,7 @@ def _start(
         worker=worker,
         payer=payer,
         providers=providers,
+        siblings=siblings,
         signatures=Signatures(settings.providers),
         metrics=metrics,
         destinations=settings.publishing.policy,
