@@ -35,6 +35,7 @@ from domain.model.errors import (
     PayoutEnded,
     PayoutNotFound,
 )
+from domain.model.payouts.bridges import BRIDGE
 from domain.model.payouts.requests import RequestPayout
 from domain.model.payouts.resolutions import NOT_PAID, CompletePayout, FailPayout, ReconcilePayout, Resolution
 from domain.model.transactions import Description
@@ -103,7 +104,7 @@ async def request_payout(call: Call[TransactionQuery, PayoutRequest]) -> Answer:
     if call.query.dry_run:
         return payout_answer(await writer.try_out(command))
     outcome = await writer.perform(command)
-    if outcome.recorded:
+    if body.provider == BRIDGE and outcome.recorded:
         call.service.payer.hand_over(outcome.state)
     return payout_answer(outcome)
 

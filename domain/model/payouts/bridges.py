@@ -7,6 +7,7 @@ the sender's account and debits the receiver's, so that the two cancel out.
 from collections.abc import Mapping
 from typing import Any
 
+from domain.model.idempotency import operation_id
 from domain.model.money import split_asset
 
 BRIDGE = "bridge"
@@ -41,3 +42,8 @@ def receiving_key(provider_key: str) -> str:
     `provider_key` is the payout's, so the key is the same in every attempt, and tells installations apart.
     """
     return f"{BRIDGE}/{provider_key}"
+
+
+def received_id(receiver: str, provider_key: str) -> str:
+    """Return the id of the transaction that the ledger `receiver` records for a bridge, whatever its outcome."""
+    return operation_id(receiver, receiving_key(provider_key))

@@ -17,8 +17,8 @@ from domain.model.errors import (
     UnbalancedTransaction,
 )
 from domain.model.events import Context
-from domain.model.idempotency import Operation, fingerprint, operation_id
-from domain.model.payouts.bridges import BRIDGE, receiving_key
+from domain.model.idempotency import Operation, fingerprint
+from domain.model.payouts.bridges import BRIDGE, received_id, receiving_key
 from domain.model.payouts.receiving import ReceiveBridge
 from domain.model.payouts.reports import Report
 from domain.model.payouts.requests import names_in
@@ -86,7 +86,7 @@ def receipt_of(order: Order) -> ReceiveBridge:
     return ReceiveBridge(
         Context(sender_actor(sender), order.correlation_id, order.traceparent),
         ledger,
-        Operation(key, operation_id(ledger, key), fingerprint(BRIDGE, ledger, asked)),
+        Operation(key, received_id(ledger, order.key), fingerprint(BRIDGE, ledger, asked)),
         Description(reference=order.reference, metadata={"from_ledger": sender, "from_payout": payout_id}),
         sender=sender,
         account=account,
