@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import structlog
 
-from scripts.serving.surroundings import LIFELINE
+from scripts.serving.surroundings import INSTALLATION, LIFELINE
 
 GRACE_SECONDS = 10
 # A batch makes some hundred thousand objects and frees them all at once, without cycles. With the default threshold,
@@ -33,7 +33,8 @@ BACKLOG = 2048
 
 def main() -> None:
     """Run the process named on the command line."""
-    configure_logging(sys.argv[1] if len(sys.argv) > 1 else "worker")
+    kind = sys.argv[1] if len(sys.argv) > 1 else "worker"
+    configure_logging(f"{kind} {os.environ[INSTALLATION]}" if INSTALLATION in os.environ else kind)
     hold_lifeline()
     keep_freed_memory()
     match sys.argv[1:]:

@@ -10,6 +10,9 @@ from collections.abc import Collection, Mapping, MutableMapping
 LIFELINE = "TALLYSTICK_LIFELINE"
 """The variable that holds the file descriptor of a child's lifeline (supervisor.py)."""
 
+INSTALLATION = "TALLYSTICK_INSTALLATION"
+"""The variable that holds the name of the installation that a process works for, if the service is a placement."""
+
 _OF_SYSTEM = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "TEMP", "TMP"),
     *("LD_LIBRARY_PATH", "LD_PRELOAD", "MALLOC_*", "GLIBC_TUNABLES"),
@@ -29,7 +32,7 @@ _OF_ADAPTERS = (
 )
 
 _OWN: Mapping[str, Collection[str]] = {
-    "api": ("TALLYSTICK_PROVIDERS",),
+    "api": ("TALLYSTICK_PROVIDERS", "TALLYSTICK_INSTALLATIONS"),
     "projector": ("TALLYSTICK_SIGNING_KEY",),
     "publisher": ("TALLYSTICK_NATS_URL",),
 }

@@ -1,7 +1,7 @@
 """Bridges on real journals, of two ledgers in one installation or in two: each arrives once or stays."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from domain.model.payouts.bridges import received_id
 from domain.model.payouts.payout import Payout, PayoutState
 from domain.model.payouts.requests import RequestPayout
 from domain.model.transactions import Transaction
+from domain.placement.holders import Holders
 from projections.diagnosis.trace.story import events_received, story_of_operation
 from projections.diagnosis.trace.timeline import timeline
 from projections.process_managers.payer import Payer, new_nonce
@@ -44,21 +45,17 @@ class Side(NamedTuple):
     database: Database
 
 
-class Both(NamedTuple):
-    """The two ledgers, and how each finds the other. `away` names those that cannot be found now."""
+class Both(Holders):
+    """The two ledgers, and how each finds the other. `away` names those that cannot be reached now."""
 
-    east: Side
-    west: Side
-    away: set[str]
+    def __init__(self, east: Side, west: Side) -> None:
+        self.east, self.west = east, west
+        self.away: set[str] = set()
 
-    def find(self, ledger: str) -> LedgerApplication:
-        """Return the application that holds a ledger, as if the network between could be cut."""
+    def of(self, ledger: str) -> LedgerApplication:
         if ledger in self.away:
             raise JournalUnavailable("unreachable")
-        side = {"east": self.east, "west": self.west}.get(ledger)
-        if side is None:
-            raise LedgerNotFound
-        return side.application
+        return self.west.application if ledger == "west" else self.east.application
 
     def send(self, key: str, amount: int = 10, account: str = "alice", to: str = "alice") -> Payout:
         """Request a bridge from east to west."""
@@ -113,14 +110,14 @@ def both(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Both]
             second = stack.enter_context(databases.installed())
             (east,) = stack.enter_context(installed(first, "east"))
             (west,) = stack.enter_context(installed(second, "west"))
-        yield Both(east, west, set())
+        yield Both(east, west)
 
 
 @contextmanager
 def paying(both: Both, *sides: Side, provider: Any = None) -> Iterator[Payer]:
     """Payers of the given sides, of east alone by default. Yields the first."""
     payers = [
-        Payer(side.database, side.application, {"bridge": provider or BridgeProvider(Siblings(both.find))})
+        Payer(side.database, side.application, {"bridge": provider or BridgeProvider(Siblings(both))})
         for side in sides or (both.east,)
     ]
     for payer in payers:
@@ -223,13 +220,13 @@ class Losing(BridgeProvider):
 def test_a_lost_answer_is_asked_for_and_a_delayed_submission_moves_nothing_more(
     both: Both, *, arrives: bool
 ) -> None:
-    provider = Losing(Siblings(both.find), arrives=arrives)
+    provider = Losing(Siblings(both), arrives=arrives)
     with paying(both, provider=provider):
         sent = both.send("one", 10)
         ended = both.await_end(sent, "completed")
     assert ended.attempts == (1 if arrives else 2)
     for order in provider.orders:
-        assert BridgeProvider(Siblings(both.find)).submit(order).verdict == "completed"
+        assert BridgeProvider(Siblings(both)).submit(order).verdict == "completed"
     assert both.balance(both.west) == DEPOSIT + 10
     assert both.disagreement() == []
 
@@ -241,7 +238,7 @@ def test_a_delayed_submission_of_what_was_refused_is_refused_though_it_could_be_
         sent = both.send("one", 10, to="late")
         both.await_end(sent, "failed")
     both.west.application.perform(OpenAccount(CONTEXT, "west", "late", opening()))
-    assert BridgeProvider(Siblings(both.find)).submit(order_of(sent)).verdict == "failed"
+    assert BridgeProvider(Siblings(both)).submit(order_of(sent)).verdict == "failed"
     assert both.balance(both.west, "late") == 0
     assert both.disagreement() == []
 
@@ -318,13 +315,13 @@ def payouts_of(operations: Sequence[Any]) -> Iterator[Payout]:
 
 class TestSiblings:
     def test_a_ledger_that_was_found_is_known(self, both: Both) -> None:
-        siblings = Siblings(both.find)
+        siblings = Siblings(both)
         assert not siblings.is_known("west")
         assert siblings.exists("west") and siblings.is_known("west")
         assert not siblings.exists("north") and not siblings.is_known("north")
 
     def test_one_call_at_a_time_tries_an_installation_that_is_silent(self, both: Both) -> None:
-        siblings = Siblings(both.find)
+        siblings = Siblings(both)
         with pytest.raises(JournalUnavailable), siblings.calling("west"):
             raise JournalUnavailable("unreachable")
         with ExitStack() as trying:
@@ -339,11 +336,11 @@ def test_whatever_a_ledger_answers_that_is_no_end_is_no_answer(both: Both) -> No
     sent = both.send("one", 10)
     errors: list[LedgerError] = [JournalUnavailable("unreachable"), LedgerNotFound()]
     for error in errors:
-        provider = BridgeProvider(Siblings(raising(error)))
+        provider = BridgeProvider(Siblings(Refusing(error)))
         for call in (provider.submit, provider.ask):
             with pytest.raises(NoAnswer, match=error.code):
                 call(order_of(sent))
-    provider = BridgeProvider(Siblings(both.find))
+    provider = BridgeProvider(Siblings(both))
     assert provider.ask(order_of(sent)).verdict == "unknown"
     assert provider.submit(order_of(sent)).verdict == provider.ask(order_of(sent)).verdict == "completed"
     other = order_of(sent)._replace(amount=11)
@@ -354,8 +351,11 @@ def test_whatever_a_ledger_answers_that_is_no_end_is_no_answer(both: Both) -> No
         provider.submit(order_of(sent)._replace(destination={"iban": "1"}))
 
 
-def raising(error: LedgerError) -> Callable[[str], LedgerApplication]:
-    def find(ledger: str) -> LedgerApplication:
-        raise error
+class Refusing(Holders):
+    """Finds no ledger, and says why."""
 
-    return find
+    def __init__(self, error: LedgerError) -> None:
+        self._error = error
+
+    def of(self, ledger: str) -> LedgerApplication:
+        raise self._error

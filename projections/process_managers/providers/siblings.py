@@ -5,25 +5,20 @@ time tries it, and the others are told at once that it does not answer.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from domain.application import LedgerApplication
-from domain.model.errors import LedgerNotFound, Unavailable
+from domain.model.errors import JournalUnavailable, LedgerMoved, LedgerNotFound
+from domain.placement.holders import Holders
 from projections.process_managers.providers.interface import NoAnswer
-
-Find = Callable[[str], LedgerApplication]
-"""Returns the application that holds the ledger of a name, whether or not the ledger exists.
-
-Raises a `LedgerError` if no installation holds it, or if that cannot be said now.
-"""
 
 
 class Siblings:
     """Finds the application of each ledger. Its methods are called from several threads at once."""
 
-    def __init__(self, find: Find) -> None:
-        self._find = find
+    def __init__(self, holders: Holders) -> None:
+        self._holders = holders
         self._lock = threading.Lock()
         self._known: set[str] = set()
         self._silent: set[LedgerApplication] = set()
@@ -36,7 +31,7 @@ class Siblings:
     def exists(self, ledger: str) -> bool:
         """Tell whether a ledger exists. Raises a `LedgerError` if that cannot be said now."""
         try:
-            self._find(ledger).ledger(ledger)
+            self._holders.of(ledger).ledger(ledger)
         except LedgerNotFound:
             return False
         self._known.add(ledger)
@@ -46,15 +41,22 @@ class Siblings:
     def calling(self, ledger: str) -> Iterator[LedgerApplication]:
         """Yield the application of a ledger for one call.
 
-        Raises what `find` raises. Raises `NoAnswer` if the application did not answer the last call, and another call
-        tries it. The call says by an `Unavailable` or `TimeoutError` that the application does not answer.
+        Raises `JournalUnavailable` if the application cannot be found now, and `NoAnswer` if it did not answer the last
+        call, and another call tries it. The call says by `JournalUnavailable` or `TimeoutError` that the application
+        does not answer, and by `LedgerMoved` that the ledger has left it.
         """
-        application = self._find(ledger)
+        application = self._holders.of(ledger)
         self._begin(application)
         is_silent = False
         try:
             yield application
-        except (Unavailable, TimeoutError):
+        except LedgerMoved:
+            self._holders.forget(ledger)
+            raise
+        except JournalUnavailable as error:
+            is_silent = error.is_of_the_journal
+            raise
+        except TimeoutError:
             is_silent = True
             raise
         finally:
