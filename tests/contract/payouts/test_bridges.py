@@ -9,6 +9,7 @@ import pytest
 from tests.contract.answers import code_of, pointers_of
 from tests.contract.books import Book, new_book
 from tests.contract.callers import Keys
+from tests.contract.serving import KEY
 
 ENDS = ("completed", "failed", "stuck")
 
@@ -185,3 +186,20 @@ def test_the_trace_shows_both_ledgers_to_whom_both_were_granted(pair: Pair, keys
         assert times == sorted(times)
         partly = keys.client("auditor", ledgers=[pair.here.name]).get(trace).json()
         assert not any(moment["subject"].startswith(there) for moment in partly["timeline"])
+
+
+def test_the_console_leads_to_the_transaction_of_the_other_ledger(pair: Pair) -> None:
+    done = pair.here.await_payout(pair.send(40).json()["id"], *ENDS)
+    with httpx2.Client(base_url=pair.here.client.base_url, trust_env=False, verify=False) as browser:
+        answer = browser.post("/console/sign-in", data={"key": KEY})
+        browser.headers["cookie"] = answer.headers["set-cookie"].partition(";")[0]
+        page = browser.get(f"/console/ledgers/{pair.here.name}/payouts/{done['id']}")
+        assert page.status_code == 200
+        link = f"/console/ledgers/{pair.there.name}/transactions/{done['provider_reference']}"
+        assert f'href="{link}"' in page.text
+        assert browser.get(link).status_code == 200
+        refused = pair.here.await_payout(pair.send(to="nobody").json()["id"], *ENDS)
+        shown = browser.get(
+            f"/console/ledgers/{pair.there.name}/transactions/{refused['provider_reference']}"
+        )
+        assert shown.status_code == 200 and "nobody" in shown.text

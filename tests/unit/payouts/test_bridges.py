@@ -4,7 +4,9 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from api.settings import Settings
 from domain.model.accounts import AccountOpened, ChangeStatus, EntriesPosted, OpenAccount, Status
 from domain.model.entries import Entry
 from domain.model.errors import (
@@ -37,7 +39,9 @@ from domain.model.times import later, seconds_until
 from domain.model.transactions import Transaction, TransactionPosted, TransactionRejected
 from projections.process_managers.providers.bridge import receipt_of
 from projections.process_managers.providers.interface import Order, order_of
+from projections.process_managers.providers.settings import ProviderSettings
 from tests.payouts import CONTEXT, UNKNOWN_PROVIDER, a_request
+from tests.simulating import SECRET
 from tests.unit.given_when_then import (
     NOW,
     Given,
@@ -249,3 +253,10 @@ def test_entries_of_both_sides_cancel_out() -> None:
     received = west().when(RECEIPT).state
     assert hold.entries[1] == Entry(account="bridges:west:USD", direction="credit", amount=40)
     assert received.entries[0].amount == 40 and received.entries[0].direction == "debit"
+
+
+def test_no_provider_can_be_configured_under_the_name_of_bridges() -> None:
+    with pytest.raises(ValidationError, match="give yours another name"):
+        Settings(
+            providers={"bridge": ProviderSettings.model_validate({"url": "http://bank", "secret": SECRET})}
+        )
