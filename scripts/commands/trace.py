@@ -18,12 +18,13 @@ from domain.application import system_clock
 from domain.model.errors import LedgerError, OperationUnknown
 from domain.model.idempotency import is_key, operation_id
 from domain.model.ids import canonical_id, is_id
+from domain.model.payouts.payout import Payout
 from domain.model.refusals import ledger_not_found
 from domain.model.times import Instant
 from domain.placement.ledger_map import placed
 from projections.diagnosis.remedies import safe_to_do
 from projections.diagnosis.trace.conversation import stories_of_conversation
-from projections.diagnosis.trace.story import Story, story_of_operation
+from projections.diagnosis.trace.story import Story, events_received, story_of_operation
 from scripts.commands.installation import (
     DatabaseUrl,
     DataDir,
@@ -118,7 +119,7 @@ def _found(connection: Connection[Any], name: str, ledger: str | None) -> Told:
             found.append(Traced(each, story, story.operations[0].idempotency_key))
             continue
         conversation = stories_of_conversation(connection, [each], name)
-        found += [Traced(each, story, None) for _, story in conversation]
+        found += [Traced(each, _with_both_sides(connection, story), None) for _, story in conversation]
     return Told(found, bool(ledgers), placed(connection, [traced.ledger for traced in found]))
 
 
@@ -127,10 +128,17 @@ def _operation(connection: Connection[Any], ledger: str, name: str) -> Story | N
     by_id = [canonical_id(name)] if is_id(name) else []
     for id in [*([operation_id(ledger, name)] if is_key(name) else []), *by_id]:
         try:
-            return story_of_operation(connection, ledger, id)
+            story = story_of_operation(connection, ledger, id)
         except OperationUnknown:
             continue
+        return _with_both_sides(connection, story)
     return None
+
+
+def _with_both_sides(connection: Connection[Any], story: Story) -> Story:
+    """Return a story with what other ledgers of this installation recorded for its bridges."""
+    bridges = [made for made in story.operations if isinstance(made, Payout) and made.is_bridge]
+    return story._replace(received=tuple(events_received(connection, bridges)))
 
 
 def _print(body: dict[str, Any]) -> None:

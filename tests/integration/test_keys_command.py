@@ -84,6 +84,7 @@ def test_no_ledger_and_every_ledger(database: Database, options: list[str], ledg
         (["make", "shop", "--role", "client", "--ledger", "nowhere"], "--ledger-to-come nowhere"),
         (["make", "bootstrap", "--role", "auditor"], "NAME"),
         (["make", "provider:simulator", "--role", "auditor"], "NAME"),
+        (["make", "bridge:main", "--role", "auditor"], "NAME"),
         (["make", "\x1b[2Jshop", "--role", "auditor"], "NAME"),
         (["make", "root at a terminal", "--role", "auditor"], "NAME"),
         (["list", "--state", "dead"], "--state"),

@@ -9,6 +9,7 @@ from api.console.actions.fields import ANY_REASON, REASON, Field
 from api.console.actions.next_steps import unsafe_steps
 from api.console.formats import clock_of_day, code_of, counted, figure
 from api.console.view import Shown, View, page
+from domain.model.payouts.bridges import BRIDGE
 from domain.model.times import Instant, instant
 from projections.diagnosis.glossary import term
 from projections.diagnosis.remedies import Remedy
@@ -28,7 +29,11 @@ _REMEDIES: Mapping[str, Remedy] = {
 def foretold(payout: Mapping[str, Any]) -> str:
     """Return in words what a request for a payout would do, from the payout that it would make."""
     amount = f"{figure(payout['amount'], payout['asset'])} {code_of(payout['asset'])}"
-    return f"{amount} of {payout['account']} would be held, and {payout['provider']} asked to pay it out."
+    held = f"{amount} of {payout['account']} would be held, and"
+    if payout["provider"] == BRIDGE:
+        to = payout["destination"]
+        return f"{held} {to['ledger']} asked to post it to {to['account']}."
+    return f"{held} {payout['provider']} asked to pay it out."
 
 
 action(
@@ -49,13 +54,13 @@ action(
                 is_required=True,
                 hint="In minor units: 1050 of USD/2 is 10.50 USD.",
             ),
-            Field("provider", "Provider", is_required=True),
+            Field("provider", "Provider", is_required=True, hint="For another ledger: bridge."),
             Field(
                 "destination",
                 "Destination",
                 "json",
                 is_required=True,
-                hint="A JSON object, in the provider's terms.",
+                hint="A JSON object, in the provider's terms. For another ledger: its `ledger` and `account`.",
             ),
             Field("reference", "Reference"),
         ),

@@ -18,6 +18,7 @@ from domain.model.errors import InvalidRequest, LedgerMoved, LedgerNotFound, Pay
 from domain.model.events import Context
 from domain.model.payouts.payout import Payout
 from domain.model.payouts.reports import RecordReport
+from domain.model.payouts.requests import names_in
 from domain.model.streams import is_ledger_name
 from projections.process_managers.payer import new_nonce
 from projections.process_managers.providers.interface import Callback
@@ -44,15 +45,15 @@ async def receive_callback(call: Call[NoQuery, CallbackRequest]) -> Answer:
     stuck. The answer comes once the report is durable.
     """
     callback = _read(call)
-    ledger, _, rest = callback.key.partition(".")
+    ledger, payout_id = names_in(callback.key)
     if not is_ledger_name(ledger):
         raise PayoutNotFound
     service = await call.installations.of(ledger)
     try:
-        await _record(call, service, callback, ledger, rest.partition(".")[0])
+        await _record(call, service, callback, ledger, payout_id)
     except LedgerMoved as moved:
         service = await call.installations.after_move(ledger, moved.details["installation"], service)
-        await _record(call, service, callback, ledger, rest.partition(".")[0])
+        await _record(call, service, callback, ledger, payout_id)
     return Answer(204)
 
 

@@ -216,3 +216,21 @@ def test_small_numbers_are_words() -> None:
     assert counted(1, "thing") == "One thing"
     assert counted(12, "thing") == "Twelve things"
     assert counted(1300, "thing") == "1\u202f300 things"
+
+
+@pytest.mark.parametrize(
+    ("provider", "destination", "words"),
+    [
+        ("bank", {"iban": "1"}, "10.50 USD of alice would be held, and bank asked to pay it out."),
+        (
+            "bridge",
+            {"ledger": "west", "account": "bob"},
+            "10.50 USD of alice would be held, and west asked to post it to bob.",
+        ),
+    ],
+)
+def test_a_payout_is_foretold_with_where_it_goes(
+    provider: str, destination: dict[str, str], words: str
+) -> None:
+    payout = {"amount": 1050, "asset": "USD/2", "account": "alice"}
+    assert payouts.foretold({**payout, "provider": provider, "destination": destination}) == words
