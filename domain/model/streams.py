@@ -52,6 +52,11 @@ def key_stream(key_id: str) -> str:
     return f"{INSTALLATION}/keys/{key_id}"
 
 
+def witnessed_stream(name: str) -> str:
+    """Return the id of the stream of what was witnessed of another installation. It belongs to no ledger."""
+    return f"{INSTALLATION}/witnesses/{name}"
+
+
 def is_account_stream(stream: str) -> bool:
     """Tell whether a stream belongs to an account."""
     return "/accounts/" in stream

@@ -11,6 +11,7 @@ from projections.audit.payout_rules import PayoutRules
 from projections.audit.stored import BEYOND, INSTALLATION, Journal, Sample, Stored, Unfoldable
 from projections.audit.transaction_rules import Command, History, TransactionRules
 from projections.audit.violation import Violation, violation
+from projections.audit.witnessed_rules import WitnessedRules
 
 
 class Rules:
@@ -20,6 +21,7 @@ class Rules:
         self._accounts: dict[str, AccountFold] = {}
         self._ledgers: dict[str, int] = {}
         self._keys: dict[str, int] = {}
+        self._witnessed = WitnessedRules()
         self._scales: dict[tuple[str, str], int] = {}
         self._transactions = TransactionRules(self._accounts, history)
         self._payouts = PayoutRules(history)
@@ -48,6 +50,8 @@ class Rules:
                 yield from self._payouts.judge(event)
             elif event.topic.startswith("key."):
                 yield from self._of_key(event)
+            elif event.topic.startswith("checkpoint."):
+                yield from self._witnessed.judge(event)
             else:
                 yield from self._of_ledger(event)
 

@@ -7,7 +7,9 @@ from psycopg import Connection
 from domain.journal.abbreviations import Abbreviator
 from domain.journal.database import Database
 from domain.journal.queries import load
+from domain.model.streams import name_of
 from domain.model.times import EARLIEST, Instant
+from domain.model.witnesses import CheckpointWitnessed
 from domain.transparency.export_format import Exported, read_event
 from projections.audit.stored import parsed
 from projections.exports.export_file import ExportFile
@@ -46,12 +48,17 @@ def _copy(connection: Connection[Any], file: ExportFile) -> tuple[int, Instant]:
     """Copy the events; return the position and the recorded time of the last one."""
     last: Exported | None = None
     abbreviate = Abbreviator()
+    witnessed = set[str]()
     with connection.cursor().copy(_SQL["copy"]) as copy:
         copy.set_types(_TYPES)
         for _, line in file.lines():
             last, _ = read_event(line)
             state, shares = abbreviate(last.topic, last.state)
             copy.write_row((last.stream, last.version, last.topic, state, last.position, shares))
+            if last.topic == CheckpointWitnessed.TOPIC:
+                witnessed.add(name_of(last.stream))
+    if witnessed:
+        _SQL["witnessed"].run(connection, {"names": sorted(witnessed)})
     if last is None:
         return 0, EARLIEST
     stored = parsed(last.stream, last.version, last.topic, last.state, last.position)

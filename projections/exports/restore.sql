@@ -11,3 +11,7 @@ COPY stored_events (originator_id, originator_version, topic, state, notificatio
 -- name: move_head
 WITH moved AS (UPDATE head SET position = %(position)s, recorded_at = %(recorded_at)s)
 SELECT pg_notify(%(channel)s, %(position)s::text);
+
+-- name: witnessed
+-- Streams are not found by their beginnings, so the names of witnessed logs are noted beside them.
+INSERT INTO witnessed_logs (name) SELECT * FROM unnest(%(names)s::text[]) ON CONFLICT (name) DO NOTHING;

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from domain.journal.database import Database
 from scripts.commands.installation import DatabaseUrl, DataDir, Schema
-from scripts.doctor import backups, installation, journal, outbox, projections, server
+from scripts.doctor import backups, installation, journal, outbox, projections, server, witnesses
 from scripts.doctor.examination import SQL, Check, Examined, Scope, examine, read_only
 from scripts.doctor.finding import Finding
 from scripts.doctor.report import as_json, exit_code, show
@@ -41,6 +41,7 @@ OF_THE_INSTALLATION = (
     Check("webhook deliveries arrive", outbox.deliveries),
     Check("the broker answers", outbox.broker),
     Check("due work is done", journal.overdue),
+    Check("no witnessed log contradicts itself", witnesses.witnessed),
     Check("positions and versions have no gaps", journal.extent),
     Check("the journal keeps its rules", journal.rules),
     Check("snapshots match events", journal.snapshots),

@@ -13,11 +13,15 @@ import sys
 import threading
 from collections.abc import MutableMapping
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
 from scripts.serving.surroundings import LIFELINE
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+    from projections.witnessing.sources import Source
 
 GRACE_SECONDS = 10
 # A batch makes some hundred thousand objects and frees them all at once, without cycles. With the default threshold,
@@ -177,9 +181,20 @@ def run_projector(number: int = 0, shares: int = 1) -> None:
         signing_seeds=settings.signing_seeds,
         tracer=tracer,
         share=Share(number, shares),
+        witnessed=_witnessed(settings),
+        witness_seconds=settings.witness_seconds,
     )
     if tracer is not None:
         tracer.close()
+
+
+def _witnessed(settings: "Settings") -> "list[Source]":
+    """Return the logs to look at: those of the services that the settings name."""
+    from projections.witnessing.service_log import ServiceLog
+
+    if not settings.witness_seconds:
+        return []
+    return [ServiceLog(name, service) for name, service in settings.witnessed.items()]
 
 
 def run_publisher() -> None:

@@ -82,6 +82,8 @@ ROUTES: dict[str, tuple[set[str], Whose]] = {
     "prove_inclusion": ({A, O}, "none"),
     "prove_consistency": ({A, O}, "none"),
     "get_verifier_key": ({A, O}, "none"),
+    "get_witnesses": ({A, O}, "none"),
+    "list_witnessed": ({A, O}, "none"),
     # Keys.
     "make_key": ({O}, "body"),
     "list_keys": ({A, O}, "list"),

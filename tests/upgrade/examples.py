@@ -49,6 +49,7 @@ from domain.model.transactions import (
     Voided,
     VoidRecorded,
 )
+from domain.model.witnesses import CheckpointDisputed, CheckpointDisputeSettled, CheckpointWitnessed
 
 ENVELOPE = Envelope(
     recorded_at="2026-11-23T20:00:00.000000Z",
@@ -132,6 +133,15 @@ _DETAILS: dict[str, Any] = {
     "differs": ["metadata", WORDS],
 }
 
+_NOTE = f"tallystick/{_ID}\n26\nAAAA\n\n— tallystick/{_ID} x==\n"
+_LOG: dict[str, Any] = {
+    "origin": f"tallystick/{_ID}",
+    "size": 26,
+    "root": "00" * 32,
+    "note": _NOTE,
+    "verifiers": ("k+1+A",),
+}
+
 EVENTS: tuple[Event, ...] = (
     LedgerOpened(metadata={"note": WORDS}),
     AssetRegistered(code="USD", scale=2),
@@ -180,6 +190,9 @@ EVENTS: tuple[Event, ...] = (
     KeyMade(replaces=_ID, **_KEY),
     KeyRotated(replaced_by=_ID, **_KEY),
     KeyRevoked(**_KEY),
+    CheckpointWitnessed(grown_from=7, basis="rotated", cosignature="— tallystick/w y==\n", **_LOG),
+    CheckpointDisputed(contradiction="fork", disputed=_NOTE, stated_verifiers=("k+2+B",), **_LOG),
+    CheckpointDisputeSettled(decision="accepted", reason=WORDS, **_LOG),
 )
 
 SNAPSHOTS: dict[str, Account] = {

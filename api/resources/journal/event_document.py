@@ -10,7 +10,7 @@ from typing import Any, get_args
 from msgspec.json import schema_components
 
 from api.http.models.names import reference, union
-from api.resources.journal.event_schemas import KEY_TYPES, TYPES
+from api.resources.journal.event_schemas import KEY_TYPES, TYPES, WITNESSED_TYPES
 from domain.model.events import Event
 from domain.model.payouts.payout import Verdict
 from domain.model.registry import EVENT_TYPES
@@ -32,11 +32,11 @@ def _first_paragraph(text: str) -> str:
 
 
 def with_events(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document with `Event` and `KeyEvent` as unions by `type`."""
+    """Return the document with `Event`, `KeyEvent` and `WitnessedEvent` as unions by `type`."""
     schemas = document["components"]["schemas"]
     schemas["PayoutVerdict"] = {"title": "PayoutVerdict", "type": "string", "enum": [*get_args(Verdict)]}
     schemas |= _payloads(schemas)
-    for name, topics in (("Event", TYPES), ("KeyEvent", KEY_TYPES)):
+    for name, topics in (("Event", TYPES), ("KeyEvent", KEY_TYPES), ("WitnessedEvent", WITNESSED_TYPES)):
         common = schemas[name]
         schemas |= {f"{camel_case(topic)}Event": _event(common, topic) for topic in topics}
         union_of = union("type", {topic: f"{camel_case(topic)}Event" for topic in topics})

@@ -1,0 +1,265 @@
+"""Witnesses: what one installation records of another, and that no single owner can have rewritten their past."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from domain.journal.reader import head_of
+from domain.model.events import Context
+from domain.model.witnesses import CheckpointDisputed, CheckpointDisputeSettled, CheckpointWitnessed
+from domain.transparency.cosignatures import cosigned_at
+from domain.transparency.leaves import hash_of
+from domain.transparency.signed_notes import text_of
+from domain.transparency.tiles import append as append_leaves
+from projections.audit import differences, one_instant, violations
+from projections.transparency.checkpoints import read_newest, read_verifiers
+from projections.witnessing.settlement import NoDispute, settle
+from projections.witnessing.sources import DatabaseLog
+from tests.databases import Databases
+from tests.integration.exporting import exported, replaced, rewrite, run, verified
+from tests.integration.witnessing import Installation, installation
+
+pytestmark = pytest.mark.integration
+
+BY = Context("root at a terminal", "conversation-1")
+
+
+@pytest.fixture
+def west(databases: Databases) -> Iterator[Installation]:
+    with installation(databases, "west") as made:
+        yield made
+
+
+@pytest.fixture
+def east(databases: Databases) -> Iterator[Installation]:
+    with installation(databases, "east") as made:
+        yield made
+
+
+def rewritten(log: Installation) -> None:
+    """Rewrite an event, the tree over it and the signature, as only the owner of an installation can."""
+    with psycopg.connect(log.database.conninfo("test owner"), autocommit=True) as owner:
+        stream = "main/accounts/a"
+        rewrite(owner, replaced('"actor":"tester"', '"actor":"nobody"', f"originator_id = '{stream}'"))
+        rows = owner.execute(
+            "SELECT notification_id, originator_id, originator_version, topic, state FROM events"
+            " ORDER BY notification_id"
+        ).fetchall()
+        for (level, number), hashes in append_leaves(0, {}, [hash_of(*row) for row in rows]).items():
+            owner.execute(
+                "UPDATE seals_v1 SET hashes = %s WHERE level = %s AND number = %s", (hashes, level, number)
+            )
+        owner.execute("ALTER TABLE checkpoints DISABLE TRIGGER USER")
+        owner.execute("DELETE FROM checkpoints")
+        owner.execute("ALTER TABLE checkpoints ENABLE TRIGGER USER")
+    log.seal()
+
+
+def test_a_checkpoint_is_recorded_with_its_note_and_cosigned(west: Installation, east: Installation) -> None:
+    east.seal()
+    size = west.seal()
+    east.look(west.log())
+    (first,) = east.records()
+    assert isinstance(first.event, CheckpointWitnessed)
+    assert (first.stream, first.event.size, first.event.basis) == ("-/witnesses/west", size, "first_use")
+    signed = read_newest(west.connection)
+    assert signed is not None and first.event.note == signed.note
+    (own,) = read_verifiers(east.connection)
+    assert cosigned_at(first.event.cosignature, text_of(signed.note), own) > 1_700_000_000
+    west.trade(50)
+    grown = west.seal()
+    east.look(west.log())
+    second = east.records()[-1].event
+    assert isinstance(second, CheckpointWitnessed)
+    assert (second.grown_from, second.size, second.basis) == (size, grown, "grown")
+    look = east.looked("west")
+    assert (look.seen_size, look.last_error) == (grown, None) and look.seen_at is not None
+
+
+def test_two_that_witness_each_other_come_to_rest(west: Installation, east: Installation) -> None:
+    for each in (west, east):
+        each.seal()
+    for _ in range(5):
+        for one, other in ((west, east), (east, west)):
+            one.look(other.log())
+            one.seal()
+    heads = [head_of(each.connection) for each in (west, east)]
+    assert [len(each.records()) for each in (west, east)] == [1, 1]
+    for _ in range(5):
+        for one, other in ((west, east), (east, west)):
+            one.look(other.log())
+            one.seal()
+    assert [head_of(each.connection) for each in (west, east)] == heads
+    west.trade()
+    west.seal()
+    for _ in range(5):
+        for one, other in ((west, east), (east, west)):
+            one.look(other.log())
+            one.seal()
+    # The business of one is recorded once by the other, and the record of it by nobody.
+    assert [len(each.records()) for each in (west, east)] == [1, 2]
+
+
+def test_a_rewritten_past_is_disputed_once_and_then_left_alone(
+    west: Installation, east: Installation
+) -> None:
+    east.seal()
+    west.trade(20)
+    west.seal()
+    east.look(west.log())
+    before = east.witnessed("west")
+    rewritten(west)
+    for _ in range(3):
+        east.look(west.log())
+    dispute = east.witnessed("west").dispute
+    signed = read_newest(west.connection)
+    assert isinstance(dispute, CheckpointDisputed) and signed is not None
+    assert (dispute.contradiction, dispute.note, dispute.disputed) == (
+        "another_root",
+        before.note,
+        signed.note,
+    )
+    assert len(east.records()) == 2
+    assert east.looked("west").last_error == "disputed: another_root"
+    with one_instant(east.connection):
+        assert list(violations(east.connection)) == []
+
+
+def test_an_operator_decides_how_the_log_goes_on(west: Installation, east: Installation) -> None:
+    east.seal()
+    west.trade(20)
+    west.seal()
+    east.look(west.log())
+    with pytest.raises(NoDispute):
+        settle(east.connection, "west", "kept", "nothing to settle", BY)
+    rewritten(west)
+    east.look(west.log())
+    settle(east.connection, "west", "kept", "they will restore it", BY)
+    east.look(west.log())
+    assert east.witnessed("west").dispute is not None
+    settle(east.connection, "west", "accepted", "they told us why", BY)
+    west.trade()
+    size = west.seal()
+    east.look(west.log())
+    assert (east.witnessed("west").size, east.witnessed("west").dispute) == (size, None)
+    settled = [record for record in east.records() if isinstance(record.event, CheckpointDisputeSettled)]
+    assert [record.envelope.actor for record in settled] == [BY.actor] * 2
+    with one_instant(east.connection):
+        assert list(violations(east.connection)) == []
+
+
+def test_a_rotated_key_is_followed(west: Installation, east: Installation) -> None:
+    old, new = bytes(32), bytes([1]) * 32
+    east.seal()
+    west.seal(old)
+    east.look(west.log())
+    west.seal(new, old)
+    east.look(west.log())
+    west.trade()
+    west.seal(new)
+    east.look(west.log())
+    west.trade()
+    west.seal(bytes([2]) * 32)
+    east.look(west.log())
+    found = [record.event for record in east.records()]
+    assert [event.basis for event in found if isinstance(event, CheckpointWitnessed)] == [
+        "first_use",
+        "rotated",
+        "grown",
+    ]
+    dispute = east.witnessed("west").dispute
+    assert dispute is not None and dispute.contradiction == "another_key"
+
+
+def test_one_that_does_not_answer_holds_up_no_other(west: Installation, east: Installation) -> None:
+    east.seal()
+    size = west.seal()
+    gone = DatabaseLog("gone", west.database._replace(url="postgresql://nobody@127.0.0.1:1/none"))
+    for _ in range(2):
+        east.look(gone, west.log())
+    assert east.witnessed("west").size == size
+    assert [record.stream for record in east.records()] == ["-/witnesses/west"]
+
+
+def test_verify_shows_that_the_owner_rewrote_what_the_witness_saw(
+    west: Installation, east: Installation, tmp_path: Path
+) -> None:
+    """The owner has the key, so plain verification passes. The witness's journal says otherwise."""
+    east.seal()
+    first = west.seal()
+    east.look(west.log())
+    west.trade(20)
+    second = west.seal()
+    east.look(west.log())
+    east.seal()
+    witness = tmp_path / "east.ndjson"
+    witness.write_bytes(exported(east.database))
+    by_database = f"{east.database.url}#{east.database.schema}"
+    journal = tmp_path / "west.ndjson"
+    journal.write_bytes(exported(west.database))
+    for given in (witness, by_database):
+        code, found = verified(journal, "--witness", given)
+        assert (code, found) == (0, {})
+        said = run("verify", journal, "--witness", given).stdout
+        assert f"up to position {second}, at 20" in said and "Fixed by " in said
+    rewritten(west)
+    journal.write_bytes(exported(west.database))
+    assert verified(journal) == (0, {})
+    for given in (witness, by_database):
+        code, found = verified(journal, "--witness", given)
+        assert code == 3 and found.keys() == {"history_rewritten", "witness_contradicts"}
+        said = run("verify", journal, "--witness", given, "--json").stdout
+        assert f"recorded a checkpoint of {first} events at 20" in said
+    code, found = verified(journal, "--witness", journal)
+    assert code == 3 and found.keys() == {"witness_unaware"}
+
+
+def test_verify_names_the_range_that_was_rewritten(
+    west: Installation, east: Installation, tmp_path: Path
+) -> None:
+    east.seal()
+    first = west.seal()
+    east.look(west.log())
+    west.trade(3)
+    second = west.seal()
+    east.look(west.log())
+    with psycopg.connect(west.database.conninfo("test owner"), autocommit=True) as owner:
+        rewrite(owner, replaced('"actor":"tester"', '"actor":"nobody"', f"notification_id = {second}"))
+    journal = tmp_path / "west.ndjson"
+    journal.write_bytes(exported(west.database))
+    result = run("verify", journal, "--witness", f"{east.database.url}#{east.database.schema}", "--json")
+    words = result.stdout
+    assert result.exit_code == 3
+    assert f"between positions {first + 1} and {second}" in words
+    assert f'"size": {first}' in words
+
+
+def test_the_journal_of_a_witness_is_exported_and_restored(
+    west: Installation, east: Installation, databases: Databases, tmp_path: Path
+) -> None:
+    east.seal()
+    west.seal()
+    east.look(west.log())
+    east.seal()
+    file = tmp_path / "east.ndjson"
+    file.write_bytes(exported(east.database))
+    with databases.empty() as empty:
+        assert run("import", file, database=empty).exit_code == 0
+        with empty.connect("test restored") as connection:
+            restored = Installation("east", empty, connection)
+            assert restored.witnessed("west") == east.witnessed("west")
+
+
+def test_the_independent_fold_and_projections_pass_over_it(west: Installation, east: Installation) -> None:
+    from tests.projecting import await_head, projecting
+
+    east.seal()
+    west.seal()
+    east.look(west.log())
+    with projecting(east.database):
+        await_head(east.connection)
+    with one_instant(east.connection):
+        assert list(violations(east.connection)) == []
+        assert list(differences(east.connection)) == []
