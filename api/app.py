@@ -1,11 +1,11 @@
 """The application: builds its parts, starts them and stops them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 from starlette import routing
@@ -21,6 +21,7 @@ from api.service.body_room import AnswerRoom, BodyRoom
 from api.service.checkpoint_watch import CheckpointWatch
 from api.service.connections import POOL_SIZE
 from api.service.figures import FiguresReader
+from api.service.installations import Installations
 from api.service.key_cache import KeyCache
 from api.service.metrics import Metrics
 from api.service.replay_log import ReplayLog
@@ -29,10 +30,12 @@ from api.service.service import Service
 from api.service.writer import Writer
 from api.settings import Settings
 from domain.application import LedgerApplication
-from domain.journal.database import Database
+from domain.placement.installations import Installation
+from domain.placement.ledger_map import LedgerMap
 from domain.tracing import Tracer
 from projections.process_managers.due_worker import Worker
 from projections.process_managers.payer import Payer
+from projections.process_managers.providers.interface import Provider
 from projections.process_managers.providers.settings import make_providers
 from projections.process_managers.providers.traced import TracedProvider
 from projections.running.positions import PositionWaiter
@@ -90,50 +93,74 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Application:
 
     Raises `ValueError` if the settings name no database.
     """
-    database = settings.database
+    placed = settings.placed()
 
     @asynccontextmanager
     async def lifespan(app: Application) -> AsyncIterator[dict[str, Any]]:
-        service = _start(settings, database, cache(lambda: to_json(app.openapi())), tracer)
+        shared = _shared(settings, cache(lambda: to_json(app.openapi())), tracer)
+        installations = _start(settings, placed, shared)
         try:
-            yield {"service": service}
+            yield {"service": installations.home, "installations": installations}
         finally:
-            await asyncio.get_running_loop().run_in_executor(None, _stop, service, tracer)
+            await asyncio.get_running_loop().run_in_executor(None, _stop, installations, shared)
 
     return Application(cors_origins=settings.allowed_origins, lifespan=lifespan, tracer=tracer)
 
 
-def _start(
-    settings: Settings, database: Database, document: Callable[[], bytes], tracer: Tracer | None
+class Shared(NamedTuple):
+    """The parts of the process that all its installations share."""
+
+    metrics: Metrics
+    providers: Mapping[str, Provider]
+    document: Callable[[], bytes]
+    tracer: Tracer | None
+    room: BodyRoom
+    answers: AnswerRoom
+    log: RequestLog
+
+
+def _shared(settings: Settings, document: Callable[[], bytes], tracer: Tracer | None) -> Shared:
+    providers = make_providers(settings.providers)
+    if tracer is not None:
+        providers = {name: TracedProvider(name, provider, tracer) for name, provider in providers.items()}
+    return Shared(Metrics(), providers, document, tracer, BodyRoom(), AnswerRoom(), RequestLog())
+
+
+def _start(settings: Settings, placed: Sequence[Installation], shared: Shared) -> Installations:
+    home = _start_one(settings, placed[0], shared, None)
+    others = [_start_one(settings, installation, shared, home.keys) for installation in placed[1:]]
+    services = [home, *others]
+    shared.metrics.watch_queue(lambda: sum(service.writer.waiting_commands for service in services))
+    return Installations(services, LedgerMap() if settings.is_placement else None)
+
+
+def _start_one(
+    settings: Settings, installation: Installation, shared: Shared, keys: KeyCache | None
 ) -> Service:
-    metrics = Metrics()
+    """Start the parts of one installation. `keys` are those of home, None if this is home."""
+    name, database = installation
+    metrics, providers, limit = shared.metrics, shared.providers, settings.max_clock_difference_seconds
     ledger = LedgerApplication(
-        database,
-        observe=metrics.batch,
-        max_clock_difference_seconds=settings.max_clock_difference_seconds,
-        tracer=tracer,
+        database, observe=metrics.batch, max_clock_difference_seconds=limit, tracer=shared.tracer
     )
+    # Threads of its own, so that an installation that hangs keeps no other waiting.
     reading = ThreadPoolExecutor(POOL_SIZE, "read")
     streaming = ThreadPoolExecutor(STREAMS_AT_ONCE, "stream")
     replays = ReplayLog(ledger)
     writer = Writer(ledger, asyncio.get_running_loop(), metrics, replays)
-    metrics.watch_queue(lambda: writer.waiting_commands)
     waiter = PositionWaiter(database)
-    limit = settings.max_clock_difference_seconds
     worker = Worker(database, ledger, max_clock_difference_seconds=limit)
-    providers = make_providers(settings.providers)
-    if tracer is not None:
-        providers = {name: TracedProvider(name, provider, tracer) for name, provider in providers.items()}
     payer = Payer(
         database, ledger, providers, max_clock_difference_seconds=limit, observe=metrics.provider_call
     )
     for part in (ledger, replays, waiter, worker, payer):
         part.start()
     return Service(
+        name=name,
         ledger=ledger,
         writer=writer,
         replays=replays,
-        keys=KeyCache(ledger, reading),
+        keys=keys or KeyCache(ledger, reading),
         waiter=waiter,
         worker=worker,
         payer=payer,
@@ -143,19 +170,31 @@ def _start(
         destinations=settings.publishing.policy,
         reading=reading,
         streaming=streaming,
-        document=document,
+        document=shared.document,
         metrics_are_public=settings.public_metrics,
-        room=BodyRoom(),
-        answers=AnswerRoom(),
+        room=shared.room,
+        answers=shared.answers,
         turns=asyncio.Semaphore(POOL_SIZE),
         checkpoints=CheckpointWatch(),
         figures=FiguresReader(),
-        log=RequestLog(),
+        log=shared.log,
     )
 
 
-def _stop(service: Service, tracer: Tracer | None) -> None:
+def _stop(installations: Installations, shared: Shared) -> None:
     """Commit what waits, then close everything."""
+    services = [service for _, service in installations.all()]
+    with ThreadPoolExecutor(len(services), "stop") as stopping:
+        for stopped in [stopping.submit(_stop_one, service) for service in services]:
+            stopped.result()
+    for provider in shared.providers.values():
+        provider.close()
+    shared.log.stop()
+    if shared.tracer is not None:
+        shared.tracer.close()
+
+
+def _stop_one(service: Service) -> None:
     service.payer.stop()
     service.worker.stop()
     service.waiter.stop()
@@ -163,8 +202,3 @@ def _stop(service: Service, tracer: Tracer | None) -> None:
     service.reading.shutdown()
     service.streaming.shutdown()
     service.ledger.close()
-    for provider in service.providers.values():
-        provider.close()
-    service.log.stop()
-    if tracer is not None:
-        tracer.close()

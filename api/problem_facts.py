@@ -58,6 +58,7 @@ FACTS: Mapping[str, Fact] = {
     "method_not_allowed": Fact("free", "Use a method that the Allow header names."),
     # The shape, the ledger, the key.
     "invalid_request": Fact("free", "Correct every place that `errors` names, and send the request again."),
+    "ledger_moved": Fact("free", "Send the same request to the service that has the installation named."),
     "ledger_not_found": Fact("free", "Check the name, or open the ledger; then send the request again."),
     "idempotency_key_reused": Fact(
         "known",

@@ -17,6 +17,7 @@ from domain.model.errors import (
     InvalidRequest,
     JournalUnavailable,
     LedgerError,
+    LedgerMoved,
     NotFound,
     OperationUnknown,
     Overloaded,
@@ -174,6 +175,7 @@ _FAMILIES: tuple[tuple[type[LedgerError], int], ...] = (
     (Conflict, 409),
     (RuleRefusal, 409),
     (Unavailable, 503),
+    (LedgerMoved, 421),
 )
 
 

@@ -4,15 +4,19 @@ import binascii
 import os
 import re
 from base64 import b64decode
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.application import MAX_CLOCK_DIFFERENCE_SECONDS
 from domain.journal.database import Database
 from domain.model.streams import PROVIDER_PATTERN
+from domain.placement.installations import MAIN, NAME_PATTERN, Installation
 from domain.transparency.signed_notes import SEED_BYTES
 from projections.outbox.destinations import Policy
 from projections.outbox.publishing import (
@@ -53,6 +57,19 @@ def usual_projectors() -> int:
     return max(1, min(4, len(os.sched_getaffinity(0)) // 2))
 
 
+MAX_INSTALLATIONS = 64
+
+
+class InstallationSettings(BaseModel):
+    """Where one installation of a placement is. What is left out is as for the whole service."""
+
+    # Pydantic's models have a method called `schema`.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    database_url: str | None = None
+    schema_: str | None = Field(None, pattern=_SCHEMA_PATTERN, alias="schema")
+
+
 class Settings(BaseSettings):
     """The options of one process. An invalid one raises `pydantic.ValidationError`."""
 
@@ -66,6 +83,10 @@ class Settings(BaseSettings):
     projectors: int = Field(default_factory=usual_projectors, ge=1, le=MAX_PROJECTORS)
     # Pydantic's models have a method called `schema`.
     schema_: str = Field("tallystick", pattern=_SCHEMA_PATTERN, validation_alias="TALLYSTICK_SCHEMA")
+    # JSON, by name, home first: {"east": {"database_url": "postgresql://…"}, "west": {"schema": "west"}}
+    installations: dict[Annotated[str, Field(pattern=NAME_PATTERN)], InstallationSettings] = Field(
+        default_factory=dict, max_length=MAX_INSTALLATIONS
+    )
     bootstrap_key: SecretStr | None = None
     # JSON, by name: {"simulator": {"url": "http://127.0.0.1:8100", "secret": "whsec_…"}}
     providers: dict[Annotated[str, Field(pattern=PROVIDER_PATTERN)], ProviderSettings] = Field(
@@ -130,6 +151,50 @@ class Settings(BaseSettings):
             raise ValueError(f"must be {SEED_BYTES} bytes in base64; several are separated by commas")
         return key
 
+    @model_validator(mode="after")
+    def _has_each_installation_once(self) -> "Settings":
+        places = [_place_of(installation) for installation in self.placed("")]
+        for number, place in enumerate(places):
+            if (first := places.index(place)) != number:
+                names = list(self.installations)
+                raise ValueError(
+                    f"{names[first]} and {names[number]} are the same schema of the same database"
+                )
+        if both := sorted(self.installations.keys() & self.witnessed.keys()):
+            raise ValueError(f"{both[0]} is the name of an installation and of a witnessed service")
+        return self
+
+    @property
+    def is_placement(self) -> bool:
+        """Whether the service has a map of ledgers, as it does once installations are named, even a single one."""
+        return bool(self.installations)
+
+    @property
+    def projectors_each(self) -> int:
+        """How many projectors each installation has. Unless it is configured, all have about the usual number."""
+        if "projectors" in self.model_fields_set or not self.is_placement:
+            return self.projectors
+        return max(1, self.projectors // len(self.installations))
+
+    @property
+    def needs_embedded(self) -> bool:
+        """Whether an installation has no database but the embedded one."""
+        given = [named.database_url for named in self.installations.values()] or [None]
+        return self.database_url is None and None in given
+
+    def placed(self, embedded_url: str | None = None) -> Sequence[Installation]:
+        """Return the installations of the service, home first. Without a placement, the only one is called `main`.
+
+        `embedded_url` is that of the embedded database. Raises `ValueError` if an installation has no URL.
+        """
+        usual_url = self.database_url if self.database_url is not None else embedded_url
+        if not self.installations:
+            return (Installation(MAIN, _database(usual_url, self.schema_)),)
+        return tuple(
+            Installation(name, _database(given.database_url or usual_url, given.schema_ or self.schema_))
+            for name, given in self.installations.items()
+        )
+
     @property
     def allowed_origins(self) -> list[str]:
         """The origins whose pages may call from a browser: none by default, `*` for every one."""
@@ -142,10 +207,8 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> Database:
-        """The database of the service. Raises `ValueError` if no URL is set."""
-        if self.database_url is None:
-            raise ValueError("TALLYSTICK_DATABASE_URL is not set")
-        return Database(self.database_url, self.schema_)
+        """The database of the service, home's in a placement. Raises `ValueError` if no URL is set."""
+        return self.placed()[0].database
 
     @property
     def publishing(self) -> Publishing:
@@ -165,6 +228,23 @@ class Settings(BaseSettings):
             return None
         url = self.nats_url.get_secret_value()
         return Streaming(url, self.nats_stream, self.nats_subject, self.public_url)
+
+
+def _database(url: str | None, schema: str) -> Database:
+    if url is None:
+        raise ValueError("TALLYSTICK_DATABASE_URL is not set")
+    return Database(url, schema)
+
+
+def _place_of(installation: Installation) -> tuple[object, ...]:
+    """Return what tells the place of an installation from others, however its URL is spelt."""
+    url, schema = installation.database
+    try:
+        given = conninfo_to_dict(url)
+    except ProgrammingError:
+        return url, schema
+    server = [given.get(name) for name in ("service", "host", "hostaddr", "port", "dbname")]
+    return *(str(part or "") for part in server), schema
 
 
 def _listed(text: str) -> list[str]:

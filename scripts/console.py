@@ -1,5 +1,7 @@
 """What every command prints when settings are wrong or it cannot go on."""
 
+import json
+import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -8,29 +10,57 @@ if TYPE_CHECKING:
     from api.settings import Settings
 
 
-def settings_or_exit(**options: Any) -> "Settings":
-    """Return the settings from options and environment. If one is wrong, name it and exit 2."""
+def settings_or_exit(*, of_placement: bool = False, **options: Any) -> "Settings":
+    """Return the settings from options and environment. If one is wrong, name it and exit 2.
+
+    A command that is told a database or a schema works on that installation alone, whatever placement the environment
+    names, unless it is one `of_placement`.
+    """
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
 
     from api.settings import Settings
     from scripts.database_url import wrong_with
 
+    if not of_placement and not (options.get("database_url") is None and options.get("schema_") is None):
+        options["installations"] = {}
     try:
         settings = Settings(**{name: value for name, value in options.items() if value is not None})
     except SettingsError:
         # pydantic's own message would show the secrets.
-        typer.echo("tallystick: TALLYSTICK_PROVIDERS: is not JSON", err=True)
+        typer.echo(f"tallystick: {_not_json()}: is not JSON", err=True)
         raise typer.Exit(2) from None
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False):
-            name = str(problem["loc"][0]).rstrip("_") if problem["loc"] else "settings"
-            typer.echo(f"tallystick: TALLYSTICK_{name.upper()}: {problem['msg']}", err=True)
+            first, *inner = problem["loc"] or ["installations"]
+            name = str(first).rstrip("_").upper()
+            within = (
+                "".join(f"{part}: " for part in inner if part != "[key]")
+                if name in ("INSTALLATIONS", "WITNESSED")
+                else ""
+            )
+            typer.echo(f"tallystick: TALLYSTICK_{name}: {within}{problem['msg']}", err=True)
         raise typer.Exit(2) from None
-    if wrong := wrong_with(settings.database_url or ""):
-        typer.echo(f"tallystick: TALLYSTICK_DATABASE_URL: {wrong}", err=True)
-        raise typer.Exit(2)
+    urls = {"TALLYSTICK_DATABASE_URL": settings.database_url} | {
+        f"TALLYSTICK_INSTALLATIONS: {name}: database_url": given.database_url
+        for name, given in settings.installations.items()
+    }
+    for name, url in urls.items():
+        if wrong := wrong_with(url or ""):
+            typer.echo(f"tallystick: {name}: {wrong}", err=True)
+            raise typer.Exit(2)
     return settings
+
+
+def _not_json() -> str:
+    """Return the name of the first setting in the environment that should be JSON and is not."""
+    names = ("TALLYSTICK_PROVIDERS", "TALLYSTICK_INSTALLATIONS", "TALLYSTICK_WITNESSED")
+    for name in names:
+        try:
+            json.loads(os.environ.get(name, "{}"))
+        except ValueError:
+            return name
+    return " or ".join(names)
 
 
 def fail(message: str) -> NoReturn:

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
@@ -33,13 +34,14 @@ from api.http.declaration import OVERSEER, Concerns, Declaration
 from api.http.fields import body_errors, query_errors
 from api.http.idempotency import idempotency_key
 from api.http.request import SESSION, RequestHead
-from api.http.responses import DRY_RUN, JSON, Answer, Streamed, unless_unchanged
+from api.http.responses import DRY_RUN, INSTALLATION, JSON, Answer, Streamed, unless_unchanged
 from api.problems import Forbidden, InvalidShape, Unauthenticated, UnsupportedMediaType
 from api.security.keys import EVERY_LEDGER, NOBODY, Key
 from api.service.body_room import RoomShare
+from api.service.installations import Installations
 from api.service.key_cache import KNOWN_FOR_SECONDS
 from api.service.service import Service
-from domain.model.errors import JournalUnavailable
+from domain.model.errors import JournalUnavailable, LedgerMoved
 from domain.model.events import Context
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
@@ -56,11 +58,13 @@ _BEGINNINGS = re.compile(r"(?:^|,)[ \t]*(?:Bearer|Basic|Digest|Negotiate)(?=[ \t
 class Call(Struct, Generic[QueryT, BodyT], frozen=True):
     """A request that was found well-formed and allowed.
 
+    `service` is that of the installation that holds the ledger in the path; home's if the path names none.
     `path_params` are the parameters in the path. `raw_body` is the body as sent, before defaults were filled in.
     `cursor_position` is the place that the cursor names, and `list_id` identifies the list.
     """
 
     service: Service
+    installations: Installations
     caller: Key
     context: Context
     path: str
@@ -100,6 +104,7 @@ class Endpoint:
         self.path = declared.path
         self.path_regex, *_ = compile_path(declared.path)
         self._serve: Handler = declared.handler
+        self._names_ledger = declared.names_ledger
         self._place = TypeAdapter(declared.place) if declared.place is not None else None
         fields = declared.query.model_fields
         asks = any(field.is_required() for field in fields.values())
@@ -131,7 +136,7 @@ class Endpoint:
         is_dry_run = getattr(call.query, "dry_run", False)
         if is_dry_run:
             scope["is_dry_run"] = True  # read when a refusal is answered
-        answer = await self._serve(call)
+        answer = await (self._serve_where_placed(call, scope) if "service" in scope else self._serve(call))
         if "place" in scope:
             scope["place"].end_work()
         if isinstance(answer, Streamed):
@@ -149,6 +154,17 @@ class Endpoint:
             self._keep_room(call, scope, len(answer.body))
         return _dry_run_answer(answer) if is_dry_run else answer
 
+    async def _serve_where_placed(self, call: Call[Any, Any], scope: Scope) -> Answer | Streamed:
+        """Return the answer of the installation that holds the ledger, which may have moved a moment ago."""
+        try:
+            answer = await self._serve(call)
+        except LedgerMoved:
+            service = scope["service"] = await call.installations.again(call.ledger)
+            if service is call.service:
+                raise
+            answer = await self._serve(replace(call, service=service))
+        return answer._replace(headers={**answer.headers, INSTALLATION: scope["service"].name})
+
     def _keep_room(self, call: Call[Any, Any], scope: Scope, size: int) -> None:
         """Take room for what waits until the client reads it; raise `Overloaded` if too much does."""
         if self.declared.roles and size > LARGE_BODY_BYTES:
@@ -161,6 +177,7 @@ class Endpoint:
         declared = self.declared
         head: RequestHead = scope["head"]
         service: Service = scope["state"]["service"]
+        installations: Installations = scope["state"]["installations"]
         names: dict[str, str] = scope["path_params"]
         caller = NOBODY
         began = monotonic()
@@ -170,6 +187,8 @@ class Endpoint:
             self._allow(caller, names)
             if declared.ledgers_of:
                 await self._allow_thing(service, caller, names)
+        if installations.is_placement and self._names_ledger:
+            scope["service"] = service = await installations.of(names["ledger"])
         if declared.writes:
             service.writer.require_room()
         if declared.is_signed:
@@ -200,6 +219,7 @@ class Endpoint:
         context = Context(caller.name, *head.conversation)
         return Call(
             service,
+            installations,
             caller,
             context,
             scope["path"],

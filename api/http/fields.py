@@ -42,6 +42,7 @@ from api.problems import MAX_ERRORS
 from domain.model.money import ASSET_PATTERN, MAX_AMOUNT
 from domain.model.streams import ADDRESS_PATTERN, LEDGER_PATTERN, MAX_ADDRESS_LENGTH
 from domain.model.times import instant
+from domain.placement.installations import NAME_PATTERN
 
 MAX_PAGE_SIZE = 1000
 BY_METADATA: Final = "metadata.KEY"
@@ -93,6 +94,7 @@ def whole_number(text: object) -> int:
     return int(sign + (digits if len(digits) <= MAX_DIGITS else "9" * MAX_DIGITS))
 
 
+InstallationName = Annotated[str, Field(pattern=NAME_PATTERN, examples=["east"])]
 LedgerName = Annotated[str, Field(pattern=LEDGER_PATTERN, examples=["main"])]
 Address = Annotated[
     str, Field(pattern=ADDRESS_PATTERN, max_length=MAX_ADDRESS_LENGTH, examples=["users:alice:wallet"])

@@ -20,7 +20,7 @@ from api.http.correlation import Conversation, conversation
 from api.http.disclosure import reads_accounts
 from api.http.endpoint import Endpoint
 from api.http.request import SESSION, RequestHead, joined
-from api.http.responses import DRY_RUN, HEAD, POSITION, Answer
+from api.http.responses import DRY_RUN, HEAD, INSTALLATION, POSITION, Answer
 from api.problems import (
     MEDIA_TYPE,
     InternalError,
@@ -123,6 +123,8 @@ def refusal_of(error: Exception, scope: Scope) -> Answer:
     headers = {**headers_of(error), **_positions(error, status, scope)}
     if scope.get("is_dry_run"):
         headers[DRY_RUN] = "true"
+    if "service" in scope:
+        headers[INSTALLATION] = scope["service"].name
     body = to_json(problem_of(error, instance, talk.correlation_id))
     return Answer(status, body, headers, MEDIA_TYPE)
 
@@ -166,7 +168,7 @@ def _positions(error: LedgerError, status: int, scope: Scope) -> dict[str, str]:
     """
     if status in (401, 403) or "caller" not in scope or not scope["path"].startswith(LEDGERS):
         return {}
-    service: Service = scope["state"]["service"]
+    service: Service = scope.get("service") or scope["state"]["service"]
     head = service.position()
     # The position of `ProjectionBehind` is the projection's own. The answer does not reflect it.
     seen = None if isinstance(error, ProjectionBehind) else error.position

@@ -19,6 +19,7 @@ TEXT = "text/plain; charset=utf-8"
 
 POSITION = "Ledger-Position"
 HEAD = "Ledger-Head"
+INSTALLATION = "Ledger-Installation"
 DEAD_LETTERS = "Ledger-Dead-Letters"
 REPLAYED = "Idempotent-Replayed"
 DRY_RUN = "Dry-Run"

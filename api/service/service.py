@@ -29,13 +29,16 @@ Read = TypeVar("Read")
 
 
 class Service(NamedTuple):
-    """The parts that answer requests.
+    """The parts that answer requests about one installation.
 
+    `name` is the installation's in the placement. Keys are home's, whichever installation a request is about. The parts
+    of the process are the same for all its installations: metrics, providers, rooms, log, document.
     `document` returns the OpenAPI document. `destinations` says where webhooks may send. `reading` runs blocking reads;
     `streaming` runs the many reads of one long answer. `turns` has as many places as `reading` has threads. If
     `metrics_are_public`, figures of the books are shown to callers without a key.
     """
 
+    name: str
     ledger: LedgerApplication
     writer: Writer
     replays: ReplayLog

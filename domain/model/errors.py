@@ -264,6 +264,15 @@ class JournalUnavailable(Unavailable):
         return self.reason in self.OF_THE_JOURNAL
 
 
+class LedgerMoved(LedgerError):
+    """The ledger has moved to another installation, which alone answers for it. Send the request there."""
+
+    code = "ledger_moved"
+
+    def __init__(self, installation: str) -> None:
+        super().__init__(installation=installation)
+
+
 # The order of api/README.md, Problems: of several refusals of one request, the first in this list is given.
 RULE_PRECEDENCE: tuple[type[RuleRefusal], ...] = (
     LedgerExists,

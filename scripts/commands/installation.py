@@ -89,7 +89,7 @@ def service_database(
     # Standard output carries only the command's result, so logs go to standard error.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
-    if not settings.database_url:
+    if settings.needs_embedded:
         existing(settings.data_dir)
     with connected(settings) as database:
         yield database

@@ -49,8 +49,8 @@ NEEDED = tuple(
         ("SELECT INSERT DELETE", "console_sessions snapshots"),
         (
             "SELECT INSERT UPDATE",
-            "api_keys rebuilds dead_letters webhooks deliveries delivery_attempts outbox_suppressions request_replays"
-            " witnessed_logs",
+            "placements api_keys rebuilds dead_letters webhooks deliveries delivery_attempts outbox_suppressions"
+            " request_replays witnessed_logs",
         ),
         (
             "SELECT INSERT UPDATE DELETE",

@@ -1,6 +1,6 @@
 """The database a command works on: the given one, else the embedded one of the data directory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -10,31 +10,58 @@ import typer
 
 from domain.journal.database import Database
 from domain.journal.trouble import trouble_of
+from domain.placement.installations import Installation
 
 if TYPE_CHECKING:
     from api.settings import Settings
 
 
-@contextmanager
-def connected(settings: "Settings") -> Iterator[Database]:
-    """The database of the settings. An embedded PostgreSQL that is not running is started and stopped again at the end.
+EVERY = "all"
+"""What a command is told in place of the name of one installation."""
 
-    If the database cannot be used, this says why and exits 3.
+
+@contextmanager
+def connected(settings: "Settings", installation: str | None = None) -> Iterator[Database]:
+    """The database of an installation, home by default. An embedded PostgreSQL that is not running is started and
+    stopped again at the end.
+
+    If the database cannot be used, this says why and exits 3. If there is no such installation, it exits 2.
+    """
+    if installation == EVERY:
+        give_up("this works on one installation at a time")
+    with chosen(settings, installation) as (found,), explained(found.database) as database:
+        yield database
+
+
+@contextmanager
+def chosen(settings: "Settings", name: str | None = None) -> Iterator[Sequence[Installation]]:
+    """The installation of this name, home by default, or every one for `EVERY`, home first.
+
+    An embedded PostgreSQL that one of them needs and that is not running is started, and stopped again at the end. If
+    it cannot be started, this says why and exits 3. If there is no such installation, it exits 2.
     """
     from scripts.serving.embedded_postgres import EmbeddedPostgresError, attached
 
-    if settings.database_url:
-        with explained(Database(settings.database_url, settings.schema_)) as database:
-            yield database
+    if all(found.database.url for found in _named(settings, name, "")):
+        yield _named(settings, name, "")
         return
     try:
-        with (
-            attached(settings.data_dir) as url,
-            explained(Database(url, settings.schema_)) as database,
-        ):
-            yield database
+        with attached(settings.data_dir) as url:
+            yield _named(settings, name, url)
     except EmbeddedPostgresError as error:
         give_up(str(error))
+
+
+def _named(settings: "Settings", name: str | None, embedded_url: str) -> Sequence[Installation]:
+    placed = settings.placed(embedded_url)
+    if name == EVERY:
+        return placed
+    for found in placed:
+        if name in (None, found.name):
+            return (found,)
+    names = ", ".join(found.name for found in placed)
+    typer.echo(f"tallystick: there is no installation {name}; there is {names}", err=True)
+    raise typer.Exit(2)
 
 
 @contextmanager

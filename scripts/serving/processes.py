@@ -5,6 +5,7 @@
 
 import ctypes
 import gc
+import json
 import logging
 import os
 import signal
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
-from scripts.serving.surroundings import LIFELINE
+from scripts.serving.surroundings import INSTALLATION, LIFELINE, SIBLINGS
 
 if TYPE_CHECKING:
     from api.settings import Settings
@@ -37,7 +38,8 @@ BACKLOG = 2048
 
 def main() -> None:
     """Run the process named on the command line."""
-    configure_logging(sys.argv[1] if len(sys.argv) > 1 else "worker")
+    kind = sys.argv[1] if len(sys.argv) > 1 else "worker"
+    configure_logging(f"{kind} {os.environ[INSTALLATION]}" if INSTALLATION in os.environ else kind)
     hold_lifeline()
     keep_freed_memory()
     match sys.argv[1:]:
@@ -189,12 +191,21 @@ def run_projector(number: int = 0, shares: int = 1) -> None:
 
 
 def _witnessed(settings: "Settings") -> "list[Source]":
-    """Return the logs to look at: those of the services that the settings name."""
+    """Return the logs to look at: those of the other installations of a placement, and of the services named."""
+    from domain.journal.database import Database
     from projections.witnessing.service_log import ServiceLog
+    from projections.witnessing.sources import DatabaseLog
 
     if not settings.witness_seconds:
         return []
-    return [ServiceLog(name, service) for name, service in settings.witnessed.items()]
+    siblings = json.loads(os.environ.get(SIBLINGS, "{}"))
+    return [
+        *(
+            DatabaseLog(name, Database(place["database_url"], place["schema"]))
+            for name, place in siblings.items()
+        ),
+        *(ServiceLog(name, service) for name, service in settings.witnessed.items()),
+    ]
 
 
 def run_publisher() -> None:

@@ -3,12 +3,14 @@
 import contextlib
 import errno
 import http.client
+import json
 import os
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from time import monotonic, sleep
@@ -19,10 +21,12 @@ import typer
 
 from domain.release import ROOT
 from scripts.console import fail, settings_or_exit
+from scripts.serving.surroundings import INSTALLATION, SIBLINGS
 
 if TYPE_CHECKING:
     from api.settings import Settings
     from domain.journal.database import Database
+    from domain.placement.installations import Installation
     from scripts.serving.embedded_postgres import EmbeddedPostgres
 
 # Workers of a killed parent may hold the port for a moment.
@@ -55,8 +59,10 @@ def serve(
     """Run the ledger's service until stopped. Each option can be set in the environment too, as TALLYSTICK_PORT and so
     on.
     """
+    from domain.placement.ledger_map import LedgersConflict
     from scripts.serving.database import give_up
     from scripts.serving.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+    from scripts.serving.preparation import NothingPrepared
     from scripts.serving.processes import configure_logging
     from scripts.serving.supervisor import ChildrenKeepFailing
 
@@ -71,10 +77,11 @@ def serve(
         workers=workers,
         projectors=projectors,
         schema_=schema,
+        of_placement=True,
     )
     try:
         listening = _listen(settings.host, settings.port)
-        postgres = None if settings.database_url else EmbeddedPostgres(settings.data_dir)
+        postgres = EmbeddedPostgres(settings.data_dir) if settings.needs_embedded else None
         with contextlib.ExitStack() as stack:
             stack.callback(listening.close)
             _warn_of_open_keys(settings.host)
@@ -84,7 +91,7 @@ def serve(
             _run(settings, listening, postgres, projector=projector)
     except EmbeddedPostgresError as error:
         give_up(str(error))
-    except (ChildrenKeepFailing, OSError) as error:
+    except (ChildrenKeepFailing, LedgersConflict, NothingPrepared, OSError) as error:
         fail(str(error))
 
 
@@ -118,32 +125,56 @@ def prepare(settings: "Settings", database: "Database") -> str | None:
                 fail("another session holds the journal's lock, so the bootstrap key cannot be recorded")
 
 
+def _prepare_all(
+    settings: "Settings", placed: "Sequence[Installation]", show_key: Callable[[str], None]
+) -> Callable[[str], bool]:
+    """Bring every installation up to date. Return a function that tells whether the one of a name is.
+
+    In a placement, one that is away is waited for in the background. Its processes start once it is prepared.
+    """
+    from api.security.keys import ensure_bootstrap_key
+    from scripts.serving.preparation import Preparation
+
+    def prepare_keys(database: "Database") -> None:
+        if made_key := ensure_bootstrap_key(database, settings.bootstrap_key):
+            show_key(made_key)
+
+    if not settings.is_placement:
+        if made_key := prepare(settings, placed[0].database):
+            show_key(made_key)
+        return lambda name: True
+    preparation = Preparation(placed, prepare_keys)
+    preparation.start(DATABASE_TIMEOUT_SECONDS)
+    return preparation.is_prepared
+
+
 def _run(
     settings: "Settings", listening: socket.socket, postgres: "EmbeddedPostgres | None", *, projector: bool
 ) -> None:
-    from domain.journal.database import Database
     from scripts.serving.simulator_beside import PROVIDERS, simulator_beside
     from scripts.serving.supervisor import Child, Supervisor
     from scripts.serving.surroundings import of_process, of_simulator
     from scripts.serving.telemetry import is_possible, is_wanted
 
-    database = Database(postgres.url if postgres else str(settings.database_url), settings.schema_)
+    placed = settings.placed(postgres.url if postgres else None)
     address = f"http://{_bracketed(settings.host)}:{listening.getsockname()[1]}"
-    if made_key := prepare(settings, database):
-        # At once: whatever ends this start before it is ready, the key is made and never shown again.
-        _show_key(address, made_key)
+    # Shown at once: whatever ends this start before it is ready, the key is made and never shown again.
+    is_prepared = _prepare_all(settings, placed, partial(_show_key, address))
     # Judged here, so that what is wrong is said once for all processes.
     is_traced = is_wanted(os.environ) and is_possible(os.environ)
     local_address = f"http://{_bracketed(_local(settings.host))}:{listening.getsockname()[1]}"
     with contextlib.ExitStack() as stack:
-        environment = stack.enter_context(_environment(settings, database))
+        environment = stack.enter_context(_environment(settings))
         api = [sys.executable, "-m", "scripts.serving.processes", "api", str(listening.fileno())]
 
-        def environment_of(process: str) -> dict[str, str]:
-            is_embedded = postgres is not None
-            return of_process(process, os.environ, is_embedded=is_embedded, is_traced=is_traced) | environment
+        def environment_of(process: str, *installations: "Installation") -> dict[str, str]:
+            is_embedded = postgres is not None and any(
+                of.database.url == postgres.url for of in installations
+            )
+            surroundings = of_process(process, os.environ, is_embedded=is_embedded, is_traced=is_traced)
+            return surroundings | environment | _places(process, settings, installations, placed)
 
-        of_api, simulators = environment_of("api"), []
+        of_api, simulators = environment_of("api", *placed), []
         if postgres and not settings.providers:
             # For trials only: with the operator's own database, no simulator ever reports a payout as paid.
             surroundings = of_simulator(os.environ) | {"PYTHONPATH": environment["PYTHONPATH"]}
@@ -161,16 +192,18 @@ def _run(
             )
             for n in range(settings.workers)
         ]
-        if projector:
-            shares = settings.projectors
+        for installation in placed if projector else ():
+            shares = settings.projectors_each
+            of = [installation.name] if settings.is_placement else []
             followers = [["projector", str(number), str(shares)] for number in range(shares)]
             children += [
                 Child(
-                    f"projector {int(place[0]) + 1}" if place and shares > 1 else name,
+                    " ".join([name, *of, *([str(int(place[0]) + 1)] if place and shares > 1 else [])]),
                     [sys.executable, "-m", "scripts.serving.processes", name, *place],
-                    environment_of(name),
+                    environment_of(name, installation),
                     stop_timeout_seconds=PROJECTOR_STOP_TIMEOUT_SECONDS,
                     group="projector",
+                    may_start=partial(is_prepared, installation.name),
                 )
                 for name, *place in [*followers, ["publisher"]]
             ]
@@ -184,14 +217,34 @@ def _run(
         Supervisor([*children, *simulators], postgres, is_ready, announce).run()
 
 
+def _places(
+    process: str,
+    settings: "Settings",
+    installations: "Sequence[Installation]",
+    placed: "Sequence[Installation]",
+) -> dict[str, str]:
+    """Return the settings that tell a process where its installations are, and a projector where all others are."""
+    first = installations[0]
+    places = {"TALLYSTICK_DATABASE_URL": first.database.url, "TALLYSTICK_SCHEMA": first.database.schema}
+    if not settings.is_placement:
+        return places
+    if process == "api":
+        return places | {"TALLYSTICK_INSTALLATIONS": _named(installations)}
+    siblings = {SIBLINGS: _named([other for other in placed if other != first])}
+    return places | {INSTALLATION: first.name} | (siblings if process == "projector" else {})
+
+
+def _named(installations: "Sequence[Installation]") -> str:
+    """Return where some installations are, as JSON."""
+    return json.dumps(
+        {name: {"database_url": database.url, "schema": database.schema} for name, database in installations}
+    )
+
+
 @contextlib.contextmanager
-def _environment(settings: "Settings", database: "Database") -> Iterator[dict[str, str]]:
-    """Return the environment of all children. Command lines would be readable by every user."""
-    environment = {
-        "TALLYSTICK_DATABASE_URL": database.url,
-        "TALLYSTICK_SCHEMA": database.schema,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-    }
+def _environment(settings: "Settings") -> Iterator[dict[str, str]]:
+    """Return what all children have in their environment. Command lines would be readable by every user."""
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
     if settings.workers == 1:
         yield environment
         return

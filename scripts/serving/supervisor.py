@@ -35,7 +35,7 @@ class ChildrenKeepFailing(RuntimeError):
 class Child:
     """A process to keep running. After `stop_timeout_seconds` without ending, it is killed.
 
-    Neighbours in the list with the same `group` are stopped together.
+    Neighbours in the list with the same `group` are stopped together. It is not started before it `may_start`.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Child:
     pass_fds: Sequence[int] = ()
     stop_timeout_seconds: float = 15.0
     group: str = ""
+    may_start: Callable[[], bool] = lambda: True
     process: "subprocess.Popen[bytes] | None" = None
     started_at: float = 0.0
     not_before: float = 0.0
@@ -99,7 +100,7 @@ class Supervisor:
             self.postgres.start()
         for child in self.children:
             if child.process is None:
-                if monotonic() >= child.not_before:
+                if monotonic() >= child.not_before and child.may_start():
                     self._start(child)
             elif (status := child.process.poll()) is not None:
                 self._note_death(child, status)

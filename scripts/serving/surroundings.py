@@ -10,6 +10,12 @@ from collections.abc import Collection, Mapping, MutableMapping
 LIFELINE = "TALLYSTICK_LIFELINE"
 """The variable that holds the file descriptor of a child's lifeline (supervisor.py)."""
 
+INSTALLATION = "TALLYSTICK_INSTALLATION"
+"""The variable that holds the name of the installation that a process works for, if the service is a placement."""
+
+SIBLINGS = "TALLYSTICK_SIBLINGS"
+"""The variable that tells a projector of a placement where the other installations are, which it witnesses."""
+
 _OF_SYSTEM = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "TEMP", "TMP"),
     *("LD_LIBRARY_PATH", "LD_PRELOAD", "MALLOC_*", "GLIBC_TUNABLES"),
@@ -29,7 +35,7 @@ _OF_ADAPTERS = (
 )
 
 _OWN: Mapping[str, Collection[str]] = {
-    "api": ("TALLYSTICK_PROVIDERS",),
+    "api": ("TALLYSTICK_PROVIDERS", "TALLYSTICK_INSTALLATIONS"),
     "projector": ("TALLYSTICK_SIGNING_KEY", "TALLYSTICK_WITNESSED"),
     "publisher": ("TALLYSTICK_NATS_URL",),
 }

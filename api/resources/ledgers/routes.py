@@ -8,12 +8,15 @@ from api.http.endpoint import Call, endpoint
 from api.http.fields import LedgerName, Page, Time
 from api.http.pages import PAGE_BYTES, projected_page
 from api.http.read_your_writes import read_projection
-from api.http.responses import POSITION, Answer, json_answer
+from api.http.responses import INSTALLATION, POSITION, Answer, json_answer
 from api.resources.examples import page_of
 from api.resources.ledgers import examples
 from api.resources.ledgers.schemas import LedgerBody, LedgerRequest, LedgersQuery, ledger_body
-from domain.model.errors import LedgerExists
+from api.service.installations import Installations
+from api.service.service import Service
+from domain.model.errors import InvalidRequest, LedgerExists
 from domain.model.ledgers import OpenLedger
+from domain.model.refusals import ledger_exists
 from projections.read_models import ledgers
 from projections.read_models.ledgers import LedgerPlace
 
@@ -34,11 +37,32 @@ from projections.read_models.ledgers import LedgerPlace
     concerns=Concerns.EVERY,
 )
 async def open_ledger(call: Call[NoQuery, LedgerRequest]) -> Answer:
-    """Open a ledger. Idempotent: repeating it answers 200. Needs a key that was granted every ledger."""
+    """Open a ledger. Idempotent: repeating it answers 200. Needs a key that was granted every ledger.
+
+    In a placement, `installation` names the one that is to hold it. Without it, a new ledger is opened at home.
+    """
+    service = await _holder(call.installations, call.body)
     command = OpenLedger(call.context, call.body.name, call.body.metadata)
-    outcome = await call.service.writer.perform(command)
+    outcome = await service.writer.perform(command)
+    named = service.name if call.installations.is_placement else None
     headers = {POSITION: str(outcome.position), "Location": f"/v1/ledgers/{call.body.name}"}
-    return json_answer(201 if outcome.recorded else 200, ledger_body(outcome.state), headers)
+    headers |= {INSTALLATION: named} if named else {}
+    return json_answer(201 if outcome.recorded else 200, ledger_body(outcome.state, named), headers)
+
+
+async def _holder(installations: Installations, wanted: LedgerRequest) -> Service:
+    """Return the service of the installation that is to hold a new ledger, or that has it already.
+
+    The map says so before the ledger is opened. If this process ends in between, the same request finds the entry and
+    finishes. Raises `LedgerExists` if the request names another installation than the map.
+    """
+    if wanted.installation not in (None, *installations.names):
+        raise InvalidRequest("/installation", "is not an installation of this service")
+    name = wanted.installation or installations.home.name
+    service = await installations.claim(wanted.name, name)
+    if wanted.installation not in (None, service.name):
+        raise ledger_exists(wanted.name)
+    return service
 
 
 @endpoint(
@@ -79,4 +103,5 @@ async def list_ledgers(call: Call[LedgersQuery, None]) -> Answer:
 async def get_ledger(call: Call[NoQuery, None]) -> Answer:
     """Show one ledger. It is read from the journal, so every write acknowledged before is seen."""
     ledger, head = await call.service.read(call.service.ledger.ledger, call.ledger)
-    return json_answer(200, ledger_body(ledger), {POSITION: str(head)})
+    named = call.service.name if call.installations.is_placement else None
+    return json_answer(200, ledger_body(ledger, named), {POSITION: str(head)})

@@ -1,9 +1,11 @@
 """Ledgers: requests and answers."""
 
+from typing import NotRequired
+
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.http.fields import LedgerName, ListQuery, ProjectedQuery, Request
+from api.http.fields import InstallationName, LedgerName, ListQuery, ProjectedQuery, Request
 from api.http.models.formats import Instant
 from api.http.models.metadata import Metadata
 from domain.model.ledgers import Ledger
@@ -14,6 +16,9 @@ class LedgerRequest(Request):
 
     name: LedgerName
     metadata: Metadata = Field(default_factory=dict)
+    installation: InstallationName | None = Field(
+        None, description="which installation of a placement is to hold it; the first by default"
+    )
 
 
 class LedgersQuery(ListQuery, ProjectedQuery):
@@ -21,7 +26,7 @@ class LedgersQuery(ListQuery, ProjectedQuery):
 
 
 class LedgerBody(TypedDict):
-    """A ledger. `assets` are the assets of its accounts."""
+    """A ledger. `assets` are the assets of its accounts. `installation` holds it; only a placement says so."""
 
     name: str
     metadata: Metadata
@@ -29,11 +34,12 @@ class LedgerBody(TypedDict):
     version: int
     position: int
     opened_at: Instant
+    installation: NotRequired[InstallationName]
 
 
-def ledger_body(ledger: Ledger) -> LedgerBody:
-    """Return the body for a ledger."""
-    return {
+def ledger_body(ledger: Ledger, installation: str | None = None) -> LedgerBody:
+    """Return the body for a ledger, with the installation that holds it if it is given."""
+    body: LedgerBody = {
         "name": ledger.name,
         "metadata": dict(ledger.metadata),
         "assets": [f"{code}/{scale}" for code, scale in sorted(ledger.assets.items())],
@@ -41,3 +47,6 @@ def ledger_body(ledger: Ledger) -> LedgerBody:
         "position": ledger.position,
         "opened_at": ledger.opened_at,
     }
+    if installation is not None:
+        body["installation"] = installation
+    return body

@@ -1,0 +1,125 @@
+"""Brings the installations of a placement up to date: those within reach at the start, and the others once they are.
+
+An installation that is away keeps no other from serving. So each is prepared in a thread of its own, which tries until
+it succeeds. An installation is prepared when its migrations are applied and its projections are registered; then home's
+map has its ledgers entered.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import psycopg
+import structlog
+
+from domain.journal.migrations import migrate
+from domain.journal.trouble import trouble_of
+from domain.model.errors import JournalUnavailable
+from domain.placement.installations import Installation
+from domain.placement.ledger_map import LedgersConflict, enter, held
+from projections.registry import install
+
+if TYPE_CHECKING:
+    from domain.journal.database import Database
+
+RETRY_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 10.0
+SAY_SECONDS = 60.0
+
+_LOCKED = "another session holds the journal's lock, so the bootstrap key cannot be recorded"
+_log = structlog.get_logger(__name__)
+
+
+class NothingPrepared(Exception):
+    """No installation of the placement can be used. The message says what is wrong with the first of them."""
+
+
+class Preparation:
+    """Prepares the installations of a placement, home first."""
+
+    def __init__(self, placed: Sequence[Installation], prepare_keys: Callable[["Database"], None]) -> None:
+        """`prepare_keys` ensures that home has a key. It raises what `ensure_bootstrap_key` raises."""
+        self._placed = placed
+        self._prepare_keys = prepare_keys
+        self._prepared = {installation.name: threading.Event() for installation in placed}
+        self._entered = {installation.name: threading.Event() for installation in placed}
+        self._troubles: dict[str, str] = {}
+        self._fault: Exception | None = None
+
+    def start(self, patience_seconds: float) -> None:
+        """Begin to prepare, and return when all is done, or after `patience_seconds` if an installation can be used.
+
+        Raises `LedgersConflict` if two installations have a ledger of one name, `NothingPrepared` if none can be used,
+        and what `prepare_keys` raises.
+        """
+        for installation in self._placed:
+            name = f"prepare {installation.name}"
+            threading.Thread(target=self._keep_trying, args=(installation,), name=name, daemon=True).start()
+        until = monotonic() + patience_seconds
+        while not all(event.is_set() for event in self._entered.values()):
+            if self._fault is not None:
+                raise self._fault
+            if monotonic() > until:
+                break
+            next(event for event in self._entered.values() if not event.is_set()).wait(0.05)
+        if not any(event.is_set() for event in self._prepared.values()):
+            raise NothingPrepared(next(iter(self._troubles.values()), "the database does not answer"))
+
+    def is_prepared(self, name: str) -> bool:
+        """Tell whether an installation has its migrations and projections, so that its processes can start."""
+        return self._prepared[name].is_set()
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """What is wrong with each installation that is not entered yet, in words, by its name."""
+        return {name: words for name, words in self._troubles.items() if not self._entered[name].is_set()}
+
+    def _keep_trying(self, installation: Installation) -> None:
+        pause_seconds, say_at = RETRY_SECONDS, 0.0
+        while (words := self._try(installation)) is not None:
+            self._troubles[installation.name] = words
+            if monotonic() > say_at:
+                say_at = monotonic() + SAY_SECONDS
+                _log.warning("waiting for an installation", installation=installation.name, error=words)
+            self._entered[installation.name].wait(pause_seconds)
+            pause_seconds = min(pause_seconds * 1.5, LONGEST_PAUSE_SECONDS)
+        if say_at:
+            _log.warning("installation prepared", installation=installation.name)
+
+    def _try(self, installation: Installation) -> str | None:
+        """Take the next steps; return what is wrong in words, None when all is done."""
+        name, database = installation
+        is_home = installation is self._placed[0]
+        try:
+            if not self.is_prepared(name):
+                migrate(database)
+                install(database)
+                if is_home:
+                    self._prepare_keys(database)
+                self._prepared[name].set()
+            with database.connect("tallystick placement") as connection:
+                ledgers = held(connection)
+        except psycopg.Error as error:
+            return trouble_of(error, database).words
+        except JournalUnavailable:
+            return _LOCKED
+        except Exception as error:  # noqa: BLE001  it is raised where the service is started
+            self._fault = error
+            return str(error)
+        return self._enter(name, ledgers)
+
+    def _enter(self, name: str, ledgers: Sequence[str]) -> str | None:
+        home = self._placed[0]
+        if not self.is_prepared(home.name):
+            return f"its ledgers cannot be entered into the map: {home.name} is not prepared"
+        try:
+            with home.database.connect("tallystick placement") as connection:
+                enter(connection, name, ledgers)
+        except psycopg.Error as error:
+            return trouble_of(error, home.database).words
+        except LedgersConflict as error:
+            self._fault = error
+            return str(error)
+        self._entered[name].set()
+        return None
