@@ -7,9 +7,9 @@ from psycopg import Connection
 from domain.journal.abbreviations import Abbreviator
 from domain.journal.database import Database
 from domain.journal.queries import load
+from domain.model.checkpoints import CheckpointWitnessed
 from domain.model.streams import name_of
 from domain.model.times import EARLIEST, Instant
-from domain.model.witnesses import CheckpointWitnessed
 from domain.transparency.export_format import Exported, read_event
 from projections.audit.stored import parsed
 from projections.exports.export_file import ExportFile

@@ -8,7 +8,13 @@ each other prove that it rewrote its past.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from domain.model.witnesses import Basis, CheckpointDisputed, CheckpointWitnessed, Contradiction, WitnessedLog
+from domain.model.checkpoints import (
+    Basis,
+    CheckpointDisputed,
+    CheckpointWitnessed,
+    Contradiction,
+    WitnessedLog,
+)
 from domain.transparency.checkpoints import Checkpoint, claimed
 from domain.transparency.merkle_tree import verify_consistency
 from domain.transparency.signed_notes import InvalidNote, Verifier, signers_of

@@ -10,11 +10,11 @@ from domain.journal.encoding import decode
 from domain.journal.queries import load
 from domain.journal.reader import Row
 from domain.journal.recording import recording
+from domain.model.checkpoints import WitnessedLog
 from domain.model.events import Context, Event
 from domain.model.registry import evolve
 from domain.model.streams import witnessed_stream
 from domain.model.times import Instant, instant
-from domain.model.witnesses import WitnessedLog
 from projections.audit.stored import Stored, parsed
 from projections.engine.projection import directed
 from projections.errors import WitnessedLogNotFound

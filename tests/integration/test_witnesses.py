@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from domain.journal.reader import head_of
+from domain.model.checkpoints import CheckpointDisputed, CheckpointDisputeSettled, CheckpointWitnessed
 from domain.model.events import Context
-from domain.model.witnesses import CheckpointDisputed, CheckpointDisputeSettled, CheckpointWitnessed
 from domain.transparency.cosignatures import cosigned_at
 from domain.transparency.leaves import hash_of
 from domain.transparency.signed_notes import text_of

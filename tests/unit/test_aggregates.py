@@ -2,13 +2,13 @@
 
 import pytest
 
-from domain.model import accounts, keys, ledgers, transactions
+from domain.model import accounts, checkpoints, keys, ledgers, transactions
 from domain.model.events import Event
 from domain.model.payouts import payout
 from domain.model.registry import EVENT_TYPES, evolve, fold
 from tests.unit.given_when_then import a_ledger, a_posting, an_account, credit, debit, given
 
-NOUNS = (accounts, ledgers, transactions, payout, keys)
+NOUNS = (accounts, ledgers, transactions, payout, keys, checkpoints)
 
 
 def test_every_event_of_every_noun_is_in_it_once() -> None:

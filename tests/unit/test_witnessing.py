@@ -11,16 +11,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.model.events import Envelope, Event, Recorded
-from domain.model.registry import evolve
-from domain.model.streams import witnessed_stream
-from domain.model.witnesses import (
+from domain.model.checkpoints import (
     CheckpointDisputed,
     CheckpointDisputeSettled,
     CheckpointWitnessed,
     WitnessedLog,
     is_witness_name,
 )
+from domain.model.events import Envelope, Event, Recorded
+from domain.model.registry import evolve
+from domain.model.streams import witnessed_stream
 from domain.transparency.checkpoints import Checkpoint
 from domain.transparency.cosignatures import cosignature, cosigned_at
 from domain.transparency.merkle_tree import consistency_path, folded, leaf_hash, root

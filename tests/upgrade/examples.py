@@ -20,6 +20,7 @@ from domain.model.accounts import (
     MetadataChanged,
     Unfrozen,
 )
+from domain.model.checkpoints import CheckpointDisputed, CheckpointDisputeSettled, CheckpointWitnessed
 from domain.model.entries import Entry, PostedEntry
 from domain.model.events import Envelope, Event
 from domain.model.keys import KeyMade, KeyRevoked, KeyRotated
@@ -49,7 +50,6 @@ from domain.model.transactions import (
     Voided,
     VoidRecorded,
 )
-from domain.model.witnesses import CheckpointDisputed, CheckpointDisputeSettled, CheckpointWitnessed
 
 ENVELOPE = Envelope(
     recorded_at="2026-11-23T20:00:00.000000Z",

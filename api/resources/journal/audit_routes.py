@@ -234,7 +234,7 @@ def _witnesses(connection: Connection[Any]) -> WitnessesBody:
 async def list_witnessed(call: Call[WitnessedQuery, None]) -> Answer:
     """List every event of a witnessed log: checkpoints witnessed, disputes, and what operators decided about them.
 
-    `tallystick verify --witness` checks the other installation's journal against them.
+    With `--witness`, `tallystick verify` checks the other installation's journal against them.
     """
     query = call.query
     read = partial(

@@ -1,13 +1,14 @@
 """Checkpoints and proofs: requests and answers."""
 
 from pydantic import Field
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from api.http.fields import Counted, ListQuery, Position, ProjectedQuery, Query
 from api.http.models.formats import Instant
 from api.resources.journal.event_schemas import EventBody
 from api.resources.transactions.list_schemas import Bound
-from domain.model.witnesses import Contradiction, WitnessedLog
+from domain.model import checkpoints
+from domain.model.checkpoints import WitnessedLog
 from projections.transparency.checkpoints import Past
 from projections.transparency.proofs import Growth, Inclusion
 from projections.witnessing.logs import Look
@@ -34,6 +35,9 @@ class CheckpointBody(TypedDict):
     signed_at: Instant
     root_hash: str
     note: str
+
+
+Contradiction = TypeAliasType("Contradiction", checkpoints.Contradiction)
 
 
 class DisputeBody(TypedDict):

@@ -1,4 +1,4 @@
-"""The testimony of witnesses, as `tallystick verify --witness` takes it: an export, a service, or a database."""
+"""The testimony of witnesses, for `tallystick verify`: read from an export, a service, or a database."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path

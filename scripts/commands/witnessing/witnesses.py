@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from domain.journal.encoding import UnreadableEvent
+from domain.model.checkpoints import Decision
 from domain.model.errors import JournalUnavailable
-from domain.model.witnesses import Decision
 from projections.witnessing.judgement import NotWitnessed
 from projections.witnessing.logs import read_logs, read_looks
 from projections.witnessing.settlement import NoDispute, settle

@@ -1,4 +1,4 @@
-"""What an installation has witnessed of another one's log: the other's signed checkpoints, in this journal.
+"""Checkpoints of other installations, as this one has witnessed them: an aggregate for each log.
 
 Whoever owns an installation can rewrite its journal and sign it anew. They cannot rewrite the journals of others that
 have recorded what they signed before. The signatures, trees and proofs are judged where checkpoints are fetched
