@@ -1,7 +1,10 @@
 """The installations that one API process serves, and which of them a request is about."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
+
+from psycopg import Error as PostgresError
 
 from api.service.service import Service
 from domain.model.errors import JournalUnavailable
@@ -58,11 +61,23 @@ class Installations:
         claim = partial(self.ledger_map.claim, ledger=ledger, installation=name)
         return self._serving(await self.home.look_up(claim))
 
-    async def again(self, ledger: str) -> Service:
-        """Return the service of a ledger that the installation known to this process no longer holds."""
+    async def after_move(self, ledger: str, moved_to: str) -> Service:
+        """Return the service of a ledger that is no longer where this process believed it to be.
+
+        `moved_to` is the installation that it moved to from there: it is asked if home, which has the map, is away.
+        """
         if self.ledger_map is not None:
             self.ledger_map.forget(ledger)
-        return await self.of(ledger)
+        try:
+            return await self.of(ledger)
+        except JournalUnavailable:
+            return self._serving(moved_to)
+
+    async def learn(self) -> None:
+        """Read the map, so that this process knows it if home is away later. If home is away now, do nothing."""
+        if self.ledger_map is not None:
+            with suppress(JournalUnavailable, PostgresError):
+                await self.home.look_up(self.ledger_map.learn)
 
     def _serving(self, name: str) -> Service:
         if name not in self._services:

@@ -47,10 +47,10 @@ NEEDED = tuple(
         ),
         ("SELECT UPDATE", "head delivery_outcomes"),
         ("SELECT INSERT DELETE", "console_sessions snapshots"),
+        ("SELECT INSERT UPDATE", "placements witnessed_logs"),
         (
             "SELECT INSERT UPDATE",
-            "placements api_keys rebuilds dead_letters webhooks deliveries delivery_attempts outbox_suppressions"
-            " request_replays witnessed_logs",
+            "api_keys rebuilds dead_letters webhooks deliveries delivery_attempts outbox_suppressions request_replays",
         ),
         (
             "SELECT INSERT UPDATE DELETE",

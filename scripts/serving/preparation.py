@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from domain.journal.database import Database
 
 RETRY_SECONDS = 0.5
+TROUBLED_SECONDS = 2.0
+"""How long the start waits for installations in trouble if others can be used: one restart of them, not an outage."""
+
 LONGEST_PAUSE_SECONDS = 10.0
+HOME_SECONDS = 2.0
 SAY_SECONDS = 60.0
 
 _LOCKED = "another session holds the journal's lock, so the bootstrap key cannot be recorded"
@@ -48,21 +52,23 @@ class Preparation:
         self._fault: Exception | None = None
 
     def start(self, patience_seconds: float) -> None:
-        """Begin to prepare, and return when all is done, or after `patience_seconds` if an installation can be used.
+        """Begin to prepare, and return when all is done, or only those are not done that are in trouble for a while.
 
-        Raises `LedgersConflict` if two installations have a ledger of one name, `NothingPrepared` if none can be used,
-        and what `prepare_keys` raises.
+        It never takes longer than `patience_seconds`. Raises `LedgersConflict` if two installations have a ledger of
+        one name, `NothingPrepared` if none can be used by then, and what `prepare_keys` raises.
         """
         for installation in self._placed:
             name = f"prepare {installation.name}"
             threading.Thread(target=self._keep_trying, args=(installation,), name=name, daemon=True).start()
-        until = monotonic() + patience_seconds
-        while not all(event.is_set() for event in self._entered.values()):
+        began = monotonic()
+        while left := [name for name, event in self._entered.items() if not event.is_set()]:
             if self._fault is not None:
                 raise self._fault
-            if monotonic() > until:
+            seconds, usable = monotonic() - began, any(event.is_set() for event in self._prepared.values())
+            are_in_trouble = usable and all(name in self._troubles for name in left)
+            if seconds > (min(TROUBLED_SECONDS, patience_seconds) if are_in_trouble else patience_seconds):
                 break
-            next(event for event in self._entered.values() if not event.is_set()).wait(0.05)
+            self._entered[left[0]].wait(0.05)
         if not any(event.is_set() for event in self._prepared.values()):
             raise NothingPrepared(next(iter(self._troubles.values()), "the database does not answer"))
 
@@ -111,7 +117,7 @@ class Preparation:
 
     def _enter(self, name: str, ledgers: Sequence[str]) -> str | None:
         home = self._placed[0]
-        if not self.is_prepared(home.name):
+        if not self._prepared[home.name].wait(HOME_SECONDS):
             return f"its ledgers cannot be entered into the map: {home.name} is not prepared"
         try:
             with home.database.connect("tallystick placement") as connection:
