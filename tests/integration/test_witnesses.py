@@ -1,10 +1,12 @@
 """Witnesses: what one installation records of another, and that no single owner can have rewritten their past."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from typer.testing import Result
 
 from domain.journal.reader import head_of
 from domain.model.checkpoints import CheckpointDisputed, CheckpointDisputeSettled, CheckpointWitnessed
@@ -14,10 +16,13 @@ from domain.transparency.leaves import hash_of
 from domain.transparency.signed_notes import text_of
 from domain.transparency.tiles import append as append_leaves
 from projections.audit import differences, one_instant, violations
+from projections.diagnosis.vital_signs import read_vital_signs
 from projections.transparency.checkpoints import read_newest, read_verifiers
 from projections.witnessing.settlement import NoDispute, settle
 from projections.witnessing.sources import DatabaseLog
+from scripts.doctor.witnesses import witnessed
 from tests.databases import Databases
+from tests.integration.doctor.examining import codes, found_by
 from tests.integration.exporting import exported, replaced, rewrite, run, verified
 from tests.integration.witnessing import Installation, installation
 
@@ -181,6 +186,61 @@ def test_one_that_does_not_answer_holds_up_no_other(west: Installation, east: In
         east.look(gone, west.log())
     assert east.witnessed("west").size == size
     assert [record.stream for record in east.records()] == ["-/witnesses/west"]
+
+
+def test_a_dispute_is_shown_and_settled_by_commands(west: Installation, east: Installation) -> None:
+    east.seal()
+    west.trade(20)
+    west.seal()
+    east.look(west.log())
+    before = east.witnessed("west")
+    rewritten(west)
+    east.look(west.log())
+    signed = read_newest(west.connection)
+    assert signed is not None
+
+    def witnesses(*arguments: str) -> Result:
+        return run("witnesses", *arguments, database=east.database)
+
+    assert witnesses("show", "west").stdout == f"{before.note}\n{signed.note}\n"
+    (listed,) = json.loads(witnesses("list", "--json").stdout)
+    assert (listed["name"], listed["size"], listed["dispute"]) == ("west", before.size, "another_root")
+    assert "another_root" in witnesses("list").stdout
+    for wrong, words in (("  ", "must not be blank"), ("x" * 501, "at most 500")):
+        refused = witnesses("accept", "west", "--reason", wrong)
+        assert refused.exit_code == 2 and words in refused.output
+    assert witnesses("accept", "west", "--reason", "they told us why").exit_code == 0
+    again = witnesses("keep", "west", "--reason", "they told us why")
+    assert again.exit_code == 3 and "west is in no dispute" in again.output
+    assert witnesses("show", "nobody").exit_code == 3
+    settled = east.records()[-1]
+    assert isinstance(settled.event, CheckpointDisputeSettled)
+    assert (settled.event.decision, settled.event.reason) == ("accepted", "they told us why")
+    assert settled.envelope.actor.endswith(" at a terminal")
+
+
+def test_the_doctor_and_the_metrics_say_what_is_wrong(west: Installation, east: Installation) -> None:
+    east.seal()
+    west.trade(20)
+    west.seal()
+    east.look(west.log())
+    assert codes(east.database, witnessed) == []
+    (sign,) = read_vital_signs(east.connection).witnessed
+    assert (sign.log, sign.is_disputed) == ("west", False) and 0 <= sign.unseen_seconds < 900
+    east.connection.execute(
+        "UPDATE witnessed_logs SET seen_at = now() - interval '1 hour', last_error = 'why'"
+    )
+    (late,) = found_by(east.database, witnessed)
+    assert late.code == "witness_late" and "why" in late.examples[0]
+    (sign,) = read_vital_signs(east.connection).witnessed
+    assert sign.unseen_seconds >= 3_600
+    rewritten(west)
+    east.look(west.log())
+    (disputed,) = found_by(east.database, witnessed)
+    assert disputed.code == "checkpoint_disputed" and disputed.kind.severity == "error"
+    assert "tallystick witnesses show west" in disputed.commands
+    (sign,) = read_vital_signs(east.connection).witnessed
+    assert sign.is_disputed
 
 
 def test_verify_shows_that_the_owner_rewrote_what_the_witness_saw(
