@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 BIND_TIMEOUT_SECONDS = 5.0
 DATABASE_TIMEOUT_SECONDS = 10.0
 SAY_SECONDS = 3.0
+MAX_WITNESSED_SIBLINGS = 4
 # The API drains for 10 s (scripts/serving/processes.py). With PostgreSQL's fast shutdown everything ends within 20 s.
 API_STOP_TIMEOUT_SECONDS = 12.0
 PROJECTOR_STOP_TIMEOUT_SECONDS = 4.0
@@ -230,8 +231,17 @@ def _places(
         return places
     if process == "api":
         return places | {"TALLYSTICK_INSTALLATIONS": _named(installations)}
-    siblings = {SIBLINGS: _named([other for other in placed if other != first])}
+    siblings = {SIBLINGS: _named(witnessed_by(first, placed))}
     return places | {INSTALLATION: first.name} | (siblings if process == "projector" else {})
+
+
+def witnessed_by(own: "Installation", placed: "Sequence[Installation]") -> "Sequence[Installation]":
+    """Return the installations of a placement that one of them witnesses: those that follow it, as in a ring.
+
+    So each is witnessed by as many, and the work grows with the number of installations and not with its square.
+    """
+    after = placed.index(own) + 1
+    return [*placed[after:], *placed[: after - 1]][:MAX_WITNESSED_SIBLINGS]
 
 
 def _named(installations: "Sequence[Installation]") -> str:
