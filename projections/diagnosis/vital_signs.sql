@@ -50,4 +50,4 @@ LEFT JOIN LATERAL (
     SELECT topic FROM events WHERE in_stream(originator_id, '-/witnesses/' || l.name)
     ORDER BY originator_version DESC LIMIT 1
 ) AS newest ON true
-ORDER BY l.name;
+WHERE l.is_watched OR newest.topic = 'checkpoint.disputed' ORDER BY l.name;

@@ -14,4 +14,5 @@ SELECT pg_notify(%(channel)s, %(position)s::text);
 
 -- name: witnessed
 -- Streams are not found by their beginnings, so the names of witnessed logs are noted beside them.
-INSERT INTO witnessed_logs (name) SELECT * FROM unnest(%(names)s::text[]) ON CONFLICT (name) DO NOTHING;
+INSERT INTO witnessed_logs (name, is_watched) SELECT name, false FROM unnest(%(names)s::text[]) AS name
+ON CONFLICT (name) DO NOTHING;

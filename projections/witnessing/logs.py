@@ -27,20 +27,27 @@ _SQL = load(__name__)
 class Look(NamedTuple):
     """The last look at a log: when its newest checkpoint was found to follow, and of how many events it was.
 
-    `unseen_seconds` is the time since then, or since the log was first looked at. `last_error` says why the last look
-    failed, None if it did not.
+    `is_watched` says whether it is looked at from time to time. `unseen_seconds` is the time since the last look that
+    succeeded, or since the log was first looked at. `last_error` says why the last look failed, None if it did not.
     """
 
     name: str
+    is_watched: bool
     seen_at: Instant | None
     seen_size: int | None
     last_error: str | None
     unseen_seconds: float
 
 
-def add(connection: Connection[Any], name: str) -> None:
-    """Note the name of a log that is witnessed. Idempotent."""
-    _SQL["add"].run(connection, {"name": name})
+def watch(connection: Connection[Any], *names: str) -> None:
+    """Note the names of the logs that are looked at from now on, and that no others are. Idempotent."""
+    _SQL["watch"].run(connection, {"names": list(names)})
+    _SQL["leave_others"].run(connection, {"names": list(names)})
+
+
+def leave(connection: Connection[Any], name: str) -> bool:
+    """Note that nobody looks at a log any more; tell whether it is known. What was recorded of it stays."""
+    return _SQL["leave"].row(connection, {"name": name}) is not None
 
 
 def read_logs(connection: Connection[Any], *names: str) -> dict[str, WitnessedLog]:
@@ -58,9 +65,16 @@ def read_looks(connection: Connection[Any]) -> list[Look]:
 
 
 def _look(
-    name: str, seen_at: datetime | None, seen_size: int | None, last_error: str | None, unseen_seconds: float
+    name: str,
+    is_watched: bool,
+    seen_at: datetime | None,
+    seen_size: int | None,
+    last_error: str | None,
+    unseen_seconds: float,
 ) -> Look:
-    return Look(name, None if seen_at is None else instant(seen_at), seen_size, last_error, unseen_seconds)
+    return Look(
+        name, is_watched, None if seen_at is None else instant(seen_at), seen_size, last_error, unseen_seconds
+    )
 
 
 def saw(connection: Connection[Any], name: str, size: int) -> None:
@@ -86,7 +100,6 @@ def record(
     `event_at` returns the event, given the time by the database's clock. Raises `JournalUnavailable` if another writer
     holds the lock for too long.
     """
-    add(connection, name)
     with recording(connection) as recorder:
         present = read_logs(connection, name).get(name)
         if (present and present.version) != (before and before.version):

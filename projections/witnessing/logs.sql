@@ -1,5 +1,12 @@
--- name: add
-INSERT INTO witnessed_logs (name) VALUES (%(name)s) ON CONFLICT (name) DO NOTHING;
+-- name: watch
+INSERT INTO witnessed_logs AS l (name, is_watched) SELECT name, true FROM unnest(%(names)s::text[]) AS name
+ON CONFLICT (name) DO UPDATE SET is_watched = true WHERE NOT l.is_watched;
+
+-- name: leave_others
+UPDATE witnessed_logs SET is_watched = false WHERE is_watched AND name <> ALL (%(names)s::text[]);
+
+-- name: leave
+UPDATE witnessed_logs SET is_watched = false WHERE name = %(name)s RETURNING name;
 
 -- name: newest
 -- The newest events of the streams of some logs, or of all that were ever witnessed. Each says all that is known.
@@ -13,7 +20,7 @@ WHERE %(names)s::text[] IS NULL OR l.name = ANY (%(names)s::text[])
 ORDER BY l.name;
 
 -- name: looks
-SELECT name, seen_at, seen_size, last_error,
+SELECT name, is_watched, seen_at, seen_size, last_error,
     extract(epoch FROM clock_timestamp() - coalesce(seen_at, added_at))::double precision
 FROM witnessed_logs ORDER BY name;
 

@@ -30,7 +30,7 @@ from domain.transparency.signed_notes import Signer, text_of
 from projections.engine.leadership import Loop, pause, result_of
 from projections.transparency.checkpoints import read_verifiers, take_keys
 from projections.witnessing.judgement import Judged, NotWitnessed, Path, Shown, judge
-from projections.witnessing.logs import add, failed, read_logs, record, saw
+from projections.witnessing.logs import failed, read_logs, record, saw, watch
 from projections.witnessing.settings import DEFAULT_PERIOD_SECONDS
 from projections.witnessing.sources import Source
 
@@ -69,8 +69,7 @@ class Witness:
     def _serve(self, connection: Connection[Any]) -> None:
         threads = ThreadPoolExecutor(len(self._sources), thread_name_prefix="witness")
         try:
-            for source in self._sources:
-                add(connection, source.name)
+            watch(connection, *(source.name for source in self._sources))
             while not self._stop.is_set():
                 witness_all(connection, self._sources, self._seeds, threads)
                 pause(connection, self._stop, self._period_seconds)

@@ -15,10 +15,8 @@ def witnessed(patient: Patient) -> Iterator[Finding]:
         subjects = tuple({"name": name} for name in disputed)
         words = f"checkpoints of {len(disputed)} logs contradict what was witnessed of them"
         yield Finding("checkpoint_disputed", words, examples(disputed), subjects)
-    late = [
-        f"{name}, for {seconds:.0f} s{f': {why}' if why else ''}"
-        for name, seconds, why, is_disputed in found
-        if not is_disputed and seconds > patient.limits.unwitnessed_seconds
-    ]
+    late = [row for row in found if not row[3] and row[1] > patient.limits.unwitnessed_seconds]
     if late:
-        yield Finding("witness_late", f"{len(late)} logs are not witnessed", examples(late))
+        subjects = tuple({"name": name} for name, *_ in late)
+        told = [f"{name}, for {seconds:.0f} s{f': {why}' if why else ''}" for name, seconds, why, _ in late]
+        yield Finding("witness_late", f"{len(late)} logs are not witnessed", examples(told), subjects)

@@ -18,7 +18,7 @@ from api.resources import ENDPOINTS
 from api.settings import Settings
 from domain.model.checkpoints import CheckpointWitnessed
 from domain.model.events import Context
-from projections.witnessing.logs import read_logs, record
+from projections.witnessing.logs import read_logs, record, watch
 from tests.contract.answers import code_of
 from tests.contract.books import Book
 from tests.contract.serving import Served, serving
@@ -133,6 +133,7 @@ class Shop(Book):
     def add_witnessed(self) -> None:
         """Record a checkpoint of a log that has grown by one event."""
         with self.served.database.connect("test witness") as connection:
+            watch(connection, "west")
             log = read_logs(connection, "west").get("west")
             event = CheckpointWitnessed(
                 origin="tallystick/west",

@@ -11,7 +11,7 @@ from domain.journal.reader import head_of
 from domain.transparency.cosignatures import cosigned_at
 from domain.transparency.signed_notes import Verifier, text_of, verified
 from projections.transparency.checkpoints import read_verifiers
-from projections.witnessing.logs import add
+from projections.witnessing.logs import watch
 from projections.witnessing.service_log import ServiceLog
 from projections.witnessing.settings import WitnessedSettings
 from projections.witnessing.witness import witness_all
@@ -49,7 +49,7 @@ def client(east: Served) -> Iterator[httpx2.Client]:
 def look_from(east: Served, west: Installation, name: str) -> None:
     """Let the service look once at a log, as its projector would."""
     with ThreadPoolExecutor(1) as threads, east.database.connect("test witness") as connection:
-        add(connection, name)
+        watch(connection, name)
         witness_all(connection, [west.log()._replace(name=name)], (), threads)
 
 
@@ -148,7 +148,6 @@ def test_one_that_cannot_be_witnessed_says_why(east: Served, west: Installation)
         (log(east, url="http://127.0.0.1:1"), "no answer: ConnectError"),
     ):
         west.connection.execute("UPDATE witnessed_logs SET last_error = NULL")
-        add(west.connection, "east")
         west.look(broken)
         assert why in (west.looked("east").last_error or "")
     assert west.records() == []

@@ -43,8 +43,11 @@ def east(databases: Databases) -> Iterator[Installation]:
         yield made
 
 
-def rewritten(log: Installation) -> None:
-    """Rewrite an event, the tree over it and the signature, as only the owner of an installation can."""
+def rewritten(log: Installation, *seeds: bytes) -> None:
+    """Rewrite an event, the tree over it and the signature, as only the owner of an installation can.
+
+    With `seeds` it is as if no other key had ever signed.
+    """
     with psycopg.connect(log.database.conninfo("test owner"), autocommit=True) as owner:
         stream = "main/accounts/a"
         rewrite(owner, replaced('"actor":"tester"', '"actor":"nobody"', f"originator_id = '{stream}'"))
@@ -59,7 +62,11 @@ def rewritten(log: Installation) -> None:
         owner.execute("ALTER TABLE checkpoints DISABLE TRIGGER USER")
         owner.execute("DELETE FROM checkpoints")
         owner.execute("ALTER TABLE checkpoints ENABLE TRIGGER USER")
-    log.seal()
+        if seeds:
+            owner.execute("ALTER TABLE signing_keys DISABLE TRIGGER USER")
+            owner.execute("DELETE FROM signing_keys")
+            owner.execute("ALTER TABLE signing_keys ENABLE TRIGGER USER")
+    log.seal(*seeds)
 
 
 def test_a_checkpoint_is_recorded_with_its_note_and_cosigned(west: Installation, east: Installation) -> None:
@@ -234,6 +241,10 @@ def test_the_doctor_and_the_metrics_say_what_is_wrong(west: Installation, east: 
     assert late.code == "witness_late" and "why" in late.examples[0]
     (sign,) = read_vital_signs(east.connection).witnessed
     assert sign.unseen_seconds >= 3_600
+    gone = run("witnesses", "leave", "west", database=east.database)
+    assert gone.exit_code == 0 and codes(east.database, witnessed) == []
+    assert read_vital_signs(east.connection).witnessed == ()
+    assert run("witnesses", "leave", "nobody", database=east.database).exit_code == 3
     rewritten(west)
     east.look(west.log())
     (disputed,) = found_by(east.database, witnessed)
@@ -273,6 +284,31 @@ def test_verify_shows_that_the_owner_rewrote_what_the_witness_saw(
         said = run("verify", journal, "--witness", given, "--json").stdout
         assert f"recorded a checkpoint of {first} events at 20" in said
     code, found = verified(journal, "--witness", journal)
+    assert code == 3 and found.keys() == {"witness_unaware"}
+
+
+def test_another_key_or_origin_helps_the_owner_as_little(
+    west: Installation, east: Installation, tmp_path: Path
+) -> None:
+    east.seal()
+    west.trade(20)
+    west.seal()
+    east.look(west.log())
+    witness = f"{east.database.url}#{east.database.schema}"
+    rewritten(west, bytes(32))
+    journal = tmp_path / "west.ndjson"
+    journal.write_bytes(exported(west.database))
+    assert verified(journal) == (0, {})
+    code, found = verified(journal, "--witness", witness)
+    assert code == 3 and found.keys() == {"history_rewritten", "witness_contradicts"}
+    with psycopg.connect(west.database.conninfo("test owner"), autocommit=True) as owner:
+        owner.execute("ALTER TABLE installation DISABLE TRIGGER USER")
+        owner.execute("UPDATE installation SET id = gen_random_uuid()")
+        owner.execute("ALTER TABLE installation ENABLE TRIGGER USER")
+    rewritten(west, bytes(32))
+    journal.write_bytes(exported(west.database))
+    assert verified(journal) == (0, {})
+    code, found = verified(journal, "--witness", witness)
     assert code == 3 and found.keys() == {"witness_unaware"}
 
 

@@ -18,7 +18,7 @@ from projections.read_models.seals import PROJECTION
 from projections.registry import install
 from projections.transparency.checkpoints import take_keys
 from projections.transparency.signer import seal
-from projections.witnessing.logs import Look, read_logs, read_looks
+from projections.witnessing.logs import Look, read_logs, read_looks, watch
 from projections.witnessing.sources import DatabaseLog, Source
 from projections.witnessing.witness import witness_all
 from tests.databases import Databases
@@ -68,6 +68,7 @@ class Installation(NamedTuple):
 
     def look(self, *sources: Source, seeds: Sequence[bytes] = ()) -> None:
         """Look once at other logs."""
+        watch(self.connection, *(source.name for source in sources))
         with ThreadPoolExecutor(1) as threads:
             witness_all(self.connection, sources, seeds, threads)
 

@@ -50,12 +50,14 @@ class DisputeBody(TypedDict):
 class WitnessedLogBody(TypedDict):
     """A log of another installation, and the checkpoint of it that was witnessed last, at `position` of this journal.
 
-    `note` is the other's signed note with the cosignature of this installation (C2SP tlog-cosignature). `seen_at` is
-    when the log's newest checkpoint, of `seen_size` events, was last found to follow. `last_error` says why the last
-    look failed. Members are null while nothing is known, and `dispute` is null unless there is one.
+    `is_watched` says whether it is looked at from time to time. `note` is the other's signed note with the cosignature
+    of this installation (C2SP tlog-cosignature). `seen_at` is when the log's newest checkpoint, of `seen_size` events,
+    was last found to follow. `last_error` says why the last look failed. Members are null while nothing is known, and
+    `dispute` is null unless there is one.
     """
 
     name: str
+    is_watched: bool
     origin: str | None
     size: int | None
     root_hash: str | None
@@ -134,6 +136,7 @@ def witnessed_body(look: Look, log: WitnessedLog | None) -> WitnessedLogBody:
     dispute = log.dispute if log else None
     return {
         "name": look.name,
+        "is_watched": look.is_watched,
         "origin": log and log.origin,
         "size": log and log.size,
         "root_hash": log and log.root.hex(),

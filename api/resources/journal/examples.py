@@ -121,6 +121,7 @@ _COSIGNATURE = (
 
 WITNESSED_LOG: dict[str, Any] = {
     "name": "west",
+    "is_watched": True,
     "origin": _WEST,
     "size": 120,
     "root_hash": "667c02e0f9a8c97de5993b7bc2e96b286a9d5cb1a809710f7713a28dc4903c4e",

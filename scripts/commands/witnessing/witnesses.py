@@ -10,6 +10,7 @@ from domain.journal.encoding import UnreadableEvent
 from domain.model.checkpoints import Decision
 from domain.model.errors import JournalUnavailable
 from projections.witnessing.judgement import NotWitnessed
+from projections.witnessing.logs import leave as leave_log
 from projections.witnessing.logs import read_logs, read_looks
 from projections.witnessing.settlement import NoDispute, settle
 from scripts.commands.installation import (
@@ -26,7 +27,7 @@ from scripts.table import cell, print_aligned
 
 witnesses = typer.Typer(help="The logs of other installations that this one witnesses.", no_args_is_help=True)
 
-COLUMNS = ("name", "origin", "size", "recorded", "seen", "seen size", "dispute", "last error")
+COLUMNS = ("name", "watched", "origin", "size", "recorded", "seen", "seen size", "dispute", "last error")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The log, from `tallystick witnesses list`.")]
 
@@ -50,6 +51,7 @@ def list_logs(
         rows.append(
             {
                 "name": look.name,
+                "is_watched": look.is_watched,
                 "origin": log and log.origin,
                 "size": log and log.size,
                 "recorded_at": log and log.recorded_at,
@@ -77,6 +79,17 @@ def show(
     typer.echo(log.note)
     if log.dispute is not None:
         typer.echo(log.dispute.disputed)
+
+
+@witnesses.command()
+def leave(
+    name: Name, database_url: DatabaseUrl = None, data_dir: DataDir = None, schema: Schema = None
+) -> None:
+    """Say that nobody is to look at a log any more, once no setting names it. What was recorded of it stays."""
+    with service_connection("witnesses", database_url, data_dir, schema) as connection:
+        if not leave_log(connection, name):
+            fail(f"no log is called {name}")
+    typer.echo(f"{name} is missed no more.")
 
 
 @witnesses.command()

@@ -22,6 +22,6 @@ KINDS: Mapping[str, Kind] = {
         "What the other installation records meanwhile could be rewritten without a trace here.",
         "Check that a projector runs with TALLYSTICK_WITNESSED or TALLYSTICK_INSTALLATIONS set, and that the other"
         " installation answers: the finding has the error.",
-        ("tallystick witnesses list",),
+        ("tallystick witnesses list", "tallystick witnesses leave {name}"),
     ),
 }
