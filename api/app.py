@@ -31,13 +31,17 @@ from api.service.service import Service
 from api.service.writer import Writer
 from api.settings import Settings
 from domain.application import LedgerApplication
+from domain.model.payouts.bridges import BRIDGE
+from domain.placement.holders import Holders
 from domain.placement.installations import Installation
 from domain.placement.ledger_map import LedgerMap
 from domain.tracing import Tracer
 from projections.process_managers.due_worker import Worker
 from projections.process_managers.payer import Payer
+from projections.process_managers.providers.bridge import BridgeProvider
 from projections.process_managers.providers.interface import Provider
 from projections.process_managers.providers.settings import make_providers
+from projections.process_managers.providers.siblings import Siblings
 from projections.process_managers.providers.traced import TracedProvider
 from projections.running.positions import PositionWaiter
 
@@ -98,7 +102,7 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Application:
 
     @asynccontextmanager
     async def lifespan(app: Application) -> AsyncIterator[dict[str, Any]]:
-        shared = _shared(settings, cache(lambda: to_json(app.openapi())), tracer)
+        shared = _shared(settings, placed, cache(lambda: to_json(app.openapi())), tracer)
         installations = _start(settings, placed, shared)
         learning = asyncio.ensure_future(installations.learn())
         try:
@@ -114,6 +118,9 @@ class Shared(NamedTuple):
     """The parts of the process that all its installations share."""
 
     metrics: Metrics
+    applications: Mapping[str, LedgerApplication]
+    ledger_map: LedgerMap | None
+    siblings: Siblings
     providers: Mapping[str, Provider]
     document: Callable[[], bytes]
     tracer: Tracer | None
@@ -122,11 +129,28 @@ class Shared(NamedTuple):
     log: RequestLog
 
 
-def _shared(settings: Settings, document: Callable[[], bytes], tracer: Tracer | None) -> Shared:
-    providers = make_providers(settings.providers)
+def _shared(
+    settings: Settings,
+    placed: Sequence[Installation],
+    document: Callable[[], bytes],
+    tracer: Tracer | None,
+) -> Shared:
+    metrics, limit = Metrics(), settings.max_clock_difference_seconds
+    applications = {
+        name: LedgerApplication(
+            database, observe=metrics.batch, max_clock_difference_seconds=limit, tracer=tracer
+        )
+        for name, database in placed
+    }
+    ledger_map = LedgerMap() if settings.is_placement else None
+    siblings = Siblings(Holders(applications, ledger_map))
+    providers: dict[str, Provider] = {**make_providers(settings.providers), BRIDGE: BridgeProvider(siblings)}
     if tracer is not None:
         providers = {name: TracedProvider(name, provider, tracer) for name, provider in providers.items()}
-    return Shared(Metrics(), providers, document, tracer, BodyRoom(), AnswerRoom(), RequestLog())
+    rooms = BodyRoom(), AnswerRoom()
+    return Shared(
+        metrics, applications, ledger_map, siblings, providers, document, tracer, *rooms, RequestLog()
+    )
 
 
 def _start(settings: Settings, placed: Sequence[Installation], shared: Shared) -> Installations:
@@ -134,7 +158,7 @@ def _start(settings: Settings, placed: Sequence[Installation], shared: Shared) -
     others = [_start_one(settings, installation, shared, home.keys) for installation in placed[1:]]
     services = [home, *others]
     shared.metrics.watch_queue(lambda: sum(service.writer.waiting_commands for service in services))
-    return Installations(services, LedgerMap() if settings.is_placement else None)
+    return Installations(services, shared.ledger_map)
 
 
 def _start_one(
@@ -143,9 +167,7 @@ def _start_one(
     """Start the parts of one installation. `keys` are those of home, None if this is home."""
     name, database = installation
     metrics, providers, limit = shared.metrics, shared.providers, settings.max_clock_difference_seconds
-    ledger = LedgerApplication(
-        database, observe=metrics.batch, max_clock_difference_seconds=limit, tracer=shared.tracer
-    )
+    ledger = shared.applications[name]
     # Threads of its own, so that an installation that hangs keeps no other waiting.
     reading = ThreadPoolExecutor(POOL_SIZE, "read")
     streaming = ThreadPoolExecutor(STREAMS_AT_ONCE, "stream")
@@ -168,6 +190,7 @@ def _start_one(
         worker=worker,
         payer=payer,
         providers=providers,
+        siblings=shared.siblings,
         signatures=Signatures(settings.providers),
         metrics=metrics,
         destinations=settings.publishing.policy,

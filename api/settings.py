@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.application import MAX_CLOCK_DIFFERENCE_SECONDS
 from domain.journal.database import Database
+from domain.model.payouts.bridges import BRIDGE
 from domain.model.streams import PROVIDER_PATTERN
 from domain.placement.installations import MAIN, NAME_PATTERN, Installation
 from domain.transparency.signed_notes import SEED_BYTES
@@ -132,6 +133,15 @@ class Settings(BaseSettings):
         if not all("!" <= character <= "~" for character in text):
             raise ValueError("must consist of visible ASCII characters, since it is sent in a header")
         return key
+
+    @field_validator("providers")
+    @classmethod
+    def _leave_bridges_alone(cls, providers: dict[str, ProviderSettings]) -> dict[str, ProviderSettings]:
+        if BRIDGE in providers:
+            raise ValueError(
+                f"{BRIDGE} is the provider of transfers between ledgers: give yours another name"
+            )
+        return providers
 
     @field_validator("cors_origins")
     @classmethod

@@ -3,8 +3,10 @@
 import itertools
 from typing import Any
 
+from domain.model.errors import InvalidRequest, LedgerError
 from domain.model.events import Context
 from domain.model.idempotency import Operation, operation_id
+from domain.model.payouts.bridges import BRIDGE
 from domain.model.payouts.payout import Payout, Source, Verdict
 from domain.model.payouts.reports import RecordReport, Report
 from domain.model.payouts.requests import RequestPayout
@@ -14,6 +16,7 @@ CONTEXT = Context("alice", "conversation-1", "00-4bf92f3577b34da6a3ce929d0e0e473
 TOLD = Context("provider:simulator", "conversation-1")
 CLEARING = "providers:simulator:USD"
 PATIENCE_SECONDS = 20.0
+UNKNOWN_PROVIDER = InvalidRequest("/provider", "there is no provider of this name")
 
 
 def a_request(
@@ -23,7 +26,7 @@ def a_request(
     *,
     fingerprint: str = "fingerprint-1",
     provider: str = "simulator",
-    is_provider_known: bool = True,
+    objection: LedgerError | None = None,
     destination: dict[str, Any] | None = None,
 ) -> RequestPayout:
     """A keyed request for a payout."""
@@ -37,7 +40,24 @@ def a_request(
         amount,
         provider,
         {"iban": "1"} if destination is None else destination,
-        is_provider_known,
+        objection,
+    )
+
+
+def bridge_request(
+    ledger: str, key: str, amount: int, account: str, other: str, to: str, reference: str = "rent"
+) -> RequestPayout:
+    """A keyed request for a bridge to an account of another ledger."""
+    return RequestPayout(
+        CONTEXT,
+        ledger,
+        Operation(key, operation_id(ledger, key), f"{account} {amount} {other} {to}"),
+        Description(reference=reference),
+        account,
+        amount,
+        BRIDGE,
+        {"ledger": other, "account": to},
+        objection=None,
     )
 
 

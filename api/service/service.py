@@ -23,6 +23,7 @@ from projections.outbox.destinations import Policy
 from projections.process_managers.due_worker import Worker
 from projections.process_managers.payer import Payer
 from projections.process_managers.providers.interface import Provider
+from projections.process_managers.providers.siblings import Siblings
 from projections.running.positions import PositionWaiter, Wait
 
 Read = TypeVar("Read")
@@ -33,9 +34,10 @@ class Service(NamedTuple):
 
     `name` is the installation's in the placement. Keys are home's, whichever installation a request is about. The parts
     of the process are the same for all its installations: metrics, providers, rooms, log, document.
-    `document` returns the OpenAPI document. `destinations` says where webhooks may send. `reading` runs blocking reads;
-    `streaming` runs the many reads of one long answer. `turns` has as many places as `reading` has threads. If
-    `metrics_are_public`, figures of the books are shown to callers without a key.
+    `siblings` are the ledgers that bridges can lead to. `document` returns the OpenAPI document. `destinations` says
+    where webhooks may send. `reading` runs blocking reads; `streaming` runs the many reads of one long answer. `turns`
+    has as many places as `reading` has threads. If `metrics_are_public`, figures of the books are shown to callers
+    without a key.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Service(NamedTuple):
     worker: Worker
     payer: Payer
     providers: Mapping[str, Provider]
+    siblings: Siblings
     signatures: Signatures
     metrics: Metrics
     destinations: Policy

@@ -15,7 +15,7 @@ from domain.model.streams import name_of
 from domain.model.times import Instant
 
 BOOTSTRAP = "bootstrap"
-RESERVED_NAMES = frozenset({"tallystick", BOOTSTRAP, "service", "provider", "terminal", "nobody"})
+RESERVED_NAMES = frozenset({"tallystick", BOOTSTRAP, "service", "provider", "bridge", "terminal", "nobody"})
 """Names under which the service itself acts, and prefixes before a colon in the names of actors that are no keys."""
 
 AT_A_TERMINAL = " at a terminal"

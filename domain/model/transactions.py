@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from domain.model.commands import Decision, Read
 from domain.model.entries import Entry, PostedEntry, as_asked, debited
-from domain.model.errors import IdempotencyKeyReused, RuleRefusal
+from domain.model.errors import IdempotencyKeyReused, LedgerError
 from domain.model.events import Context, Envelope, Event, Recorded, State
 from domain.model.idempotency import Operation
 from domain.model.ids import Id
@@ -458,14 +458,17 @@ class Keyed(Struct, frozen=True, gc=False):
     def rejected(
         self,
         kind: Kind,
-        refusal: RuleRefusal,
+        refusal: LedgerError,
         entries: tuple[Entry, ...],
         effective_at: Instant,
         *,
         expires_at: Instant | None = None,
         related_id: str | None = None,
     ) -> Decision:
-        """Record a refusal by a rule. It shows the entries as requested, since none of them was posted or released."""
+        """Record a refusal, usually by a rule.
+
+        It shows the entries as requested, since none of them was posted or released.
+        """
         event = TransactionRejected(
             kind=kind,
             entries=as_asked(entries),

@@ -81,10 +81,14 @@ def new_nonce() -> str:
 
 
 class InHand(NamedTuple):
-    """A payout taken in hand. `well_since` is when its provider answered again, if that is why the payout is due."""
+    """A payout taken in hand. `well_since` is when its provider answered again, if that is why the payout is due.
+
+    `seen` is the payout if it was handed over, None if it was found in the read model, which may lag.
+    """
 
     due: DuePayout
     well_since: Instant | None
+    seen: Payout | None = None
 
 
 class Payer:
@@ -119,6 +123,7 @@ class Payer:
         self._reached: dict[str, int] = {}
         self._set_aside: dict[str, float] = {}
         self._remind_at = 0.0
+        self._has_place = False
         self._health = {name: ProviderHealth(name, clock) for name in providers}
         place = ("pay", f"{PROJECTION.name}/{EVENT_SCHEMA_FINGERPRINT}")
         loop = Loop(database, "payer", place, self._timekeeper.require_right, usual=(LedgerError,))
@@ -145,17 +150,38 @@ class Payer:
         for thread in self._threads:
             thread.join(max(0.0, give_up_at - monotonic()))
 
+    def hand_over(self, payout: Payout) -> None:
+        """Pursue a payout that this process has just accepted, without waiting for the read model. Never blocks.
+
+        A payer that stands by does so too: two that work at once do no harm. If as many payouts are in hand as there
+        is room for, it is left to be found in the read model.
+        """
+        provider = self._providers.get(payout.provider)
+        if provider is None or payout.state != "accepted":
+            return
+        with self._lock:
+            busy = sum(name == payout.provider for name in self._in_hand.values())
+            if payout.id in self._in_hand or busy >= provider.max_calls * IN_HAND_FOR_EACH_CALL:
+                return
+            self._in_hand[payout.id] = payout.provider
+        due = DuePayout(payout.ledger, payout.id, payout.provider, payout.position)
+        self._queues[payout.provider].put(InHand(due, None, payout))
+
     # In the thread that looks for due payouts.
 
     def _serve(self, connection: Connection[Any]) -> None:
         connection.execute(SQL("LISTEN {}").format(Identifier(payouts_channel(self._database))))
-        while not self._stopping.is_set():
-            self._timekeeper.require_right(connection)
-            is_quiet = self._is_quiet(connection)
-            if not is_quiet:
-                self._take(connection)
-            self._remind(connection)
-            wait_until_told(connection, self._stopping, LOOK_SECONDS if is_quiet else POLL_SECONDS)
+        self._has_place = True
+        try:
+            while not self._stopping.is_set():
+                self._timekeeper.require_right(connection)
+                is_quiet = self._is_quiet(connection)
+                if not is_quiet:
+                    self._take(connection)
+                self._remind(connection)
+                wait_until_told(connection, self._stopping, LOOK_SECONDS if is_quiet else POLL_SECONDS)
+        finally:
+            self._has_place = False
 
     def _is_quiet(self, connection: Connection[Any]) -> bool:
         """Tell whether there is nothing to take for `LOOK_SECONDS`, unless it is announced."""
@@ -207,7 +233,7 @@ class Payer:
         while (in_hand := self._queues[name].get()) is not None and not self._stopping.is_set():
             due = in_hand.due
             try:
-                seen, _ = self._ledger.payout(due.ledger, due.id)
+                seen = in_hand.seen or self._ledger.payout(due.ledger, due.id)[0]
                 position = self._pursue(self._providers[name], seen, in_hand.well_since)
             except Exception as error:  # noqa: BLE001  an error in one payout must not hold up others
                 if is_lost(error):
@@ -227,6 +253,8 @@ class Payer:
     def _let_go(self, id: str, position: int = 0, *, set_aside: bool = False) -> None:
         with self._lock:
             del self._in_hand[id]
+            if not self._has_place:
+                return  # only who looks for due payouts must know which to leave alone, and forgets them in time
             if set_aside:
                 self._set_aside[id] = monotonic() + SET_ASIDE_SECONDS
             else:

@@ -11,7 +11,16 @@ from rich.console import Console
 
 from domain.journal.database import Database
 from scripts.commands.installation import DatabaseUrl, DataDir, Schema
-from scripts.doctor import backups, installation, journal, outbox, projections, server, witnesses
+from scripts.doctor import (
+    backups,
+    bridges,
+    installation,
+    journal,
+    outbox,
+    projections,
+    server,
+    witnesses,
+)
 from scripts.doctor.examination import SQL, Check, Examined, Scope, examine, read_only
 from scripts.doctor.finding import Finding
 from scripts.doctor.report import as_json, exit_code, show
@@ -45,6 +54,7 @@ OF_THE_INSTALLATION = (
     Check("positions and versions have no gaps", journal.extent),
     Check("the journal keeps its rules", journal.rules),
     Check("snapshots match events", journal.snapshots),
+    Check("bridges cancel out", bridges.agreement),
     *projections.comparisons(),
 )
 """The checks that need a schema."""

@@ -16,8 +16,14 @@ from domain.application import system_clock
 from domain.model.errors import LedgerError, OperationUnknown
 from domain.model.idempotency import is_key, operation_id
 from domain.model.ids import canonical_id, is_id
+from domain.model.payouts.payout import Payout
 from projections.diagnosis.remedies import safe_to_do
-from projections.diagnosis.trace.story import Story, story_of_conversation, story_of_operation
+from projections.diagnosis.trace.story import (
+    Story,
+    events_received,
+    story_of_conversation,
+    story_of_operation,
+)
 from scripts.commands.installation import DatabaseUrl, DataDir, Schema, ledgers_of, service_connection
 from scripts.console import fail
 from scripts.table import cell
@@ -65,7 +71,7 @@ def _found(connection: Connection[Any], name: str, ledger: str | None) -> Iterat
         if (story := _operation(connection, each, name)) is not None:
             yield trace_body(story, each, now, key=story.operations[0].idempotency_key)
             continue
-        story = story_of_conversation(connection, each, name)
+        story = _with_both_sides(connection, story_of_conversation(connection, each, name))
         if story.events or story.operations:
             yield trace_body(story, each, now, correlation_id=name)
 
@@ -75,10 +81,17 @@ def _operation(connection: Connection[Any], ledger: str, name: str) -> Story | N
     by_id = [canonical_id(name)] if is_id(name) else []
     for id in [*([operation_id(ledger, name)] if is_key(name) else []), *by_id]:
         try:
-            return story_of_operation(connection, ledger, id)
+            story = story_of_operation(connection, ledger, id)
         except OperationUnknown:
             continue
+        return _with_both_sides(connection, story)
     return None
+
+
+def _with_both_sides(connection: Connection[Any], story: Story) -> Story:
+    """Return a story with what other ledgers of this installation recorded for its bridges."""
+    bridges = [made for made in story.operations if isinstance(made, Payout) and made.is_bridge]
+    return story._replace(received=tuple(events_received(connection, bridges)))
 
 
 def _print(body: dict[str, Any]) -> None:

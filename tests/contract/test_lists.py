@@ -301,7 +301,9 @@ def test_every_list_is_held_to_the_contract() -> None:
 @each
 def test_it_takes_what_lists_take(shelf: Shelf) -> None:
     path = shelf.listed.path.partition("?")[0].replace("{hook}", "{id}").replace("/main", "/{ledger}")
-    parameters = DOCUMENT["paths"][path.replace("/a/", "/{address}/")]["get"]["parameters"]
+    parameters = DOCUMENT["paths"][path.replace("/a/", "/{address}/").replace("/west/", "/{log}/")]["get"][
+        "parameters"
+    ]
     names = {parameter["name"] for parameter in parameters if parameter["in"] == "query"}
     assert names >= {"page_size", "order", "cursor"}
     for other in shelf.listed.others:

@@ -67,7 +67,7 @@ def test_a_command_is_weighed_by_what_callers_have_made() -> None:
     assert weight_of_commands([OpenLedger(CONTEXT, "main", LARGE)]) > 25_000
     destination = {"parts": [{"text": "x" * 100}] * 70}
     payout = RequestPayout(
-        CONTEXT, "main", small.operation, Description(), "a", 1, "simulator", destination, True
+        CONTEXT, "main", small.operation, Description(), "a", 1, "simulator", destination, None
     )
     assert weight_of_commands([payout]) > 7_000
 

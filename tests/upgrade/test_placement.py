@@ -21,13 +21,16 @@ from projections.audit import differences, one_instant, violations
 from tests.ledgers import folded, history
 from tests.placements import beside, environment_of, prepared
 from tests.service import KEY, ROOT, Service, serving
-from tests.upgrade.customers import ADDRESSES, Customers, until
+from tests.upgrade.customers import ADDRESSES, OF_CUSTOMERS, Customers, until
 from tests.upgrade.older_release import make_older_release
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
 LEDGERS = {"east": "main", "west": "payroll"}
 """The ledger of each installation, home first."""
+
+BRIDGED = 7
+"""What goes over a bridge from the ledger in east to the one in west."""
 
 # Two older services and the newer one over two installations are enough for two processors.
 SETTINGS = {"TALLYSTICK_PROJECTORS": "1", "TALLYSTICK_WITNESS_SECONDS": "1"}
@@ -109,6 +112,7 @@ def test_a_placement_takes_over_from_services_of_one_installation(upgrade: Upgra
         upgrade.await_answers(**{name: (service, newer) for name, service in older.items()})
         both_show_the_same(older, newer)
         what_is_witnessed_stops_no_older(upgrade, older)
+        a_bridge_is_seen_by_both(older, newer)
         a_ledger_of_the_older_is_entered_at_the_next_start(upgrade, older["west"], newer)
         # Rolled back as a whole: the older services are still there, and go on.
         upgrade.end(newer)
@@ -149,6 +153,30 @@ def both_show_the_same(older: dict[str, Service], newer: Service) -> None:
         assert get(other, f"/v1/ledgers/{ledger}").status_code == 404
 
 
+def a_bridge_is_seen_by_both(older: dict[str, Service], newer: Service) -> None:
+    """A bridge between the ledgers of both installations ends while older releases serve each of them alone."""
+    account = {"account": ADDRESSES[0]}
+    body = {
+        **account,
+        "amount": BRIDGED,
+        "provider": "bridge",
+        "destination": {**account, "ledger": "payroll"},
+    }
+    with newer.client() as client:
+        asked = client.post("/v1/ledgers/main/payouts", json=body, headers={"Idempotency-Key": "bridge-1"})
+    assert asked.status_code == 202, asked.text
+    path = asked.headers["location"]
+    until(lambda: get(newer, path).json()["state"] == "completed")
+    assert get(older["east"], path).json()["state"] == "completed"
+    for name, ledger in LEDGERS.items():
+        other = LEDGERS["west" if name == "east" else "east"]
+        seen = [
+            get(service, f"/v1/ledgers/{ledger}/accounts/bridges:{other}:USD").json()["balance"]
+            for service in (older[name], newer)
+        ]
+        assert seen == [-BRIDGED if name == "east" else BRIDGED] * 2
+
+
 def what_is_witnessed_stops_no_older(upgrade: Upgrade, older: dict[str, Service]) -> None:
     """The newer release records what each installation signed in the other. The older one passes over that."""
     for name, ledger in LEDGERS.items():
@@ -184,9 +212,11 @@ def nothing_is_lost_or_done_twice(upgrade: Upgrade, name: str) -> None:
     answered, database = upgrade.customers[name].answered, upgrade.placed[name].database
     events = history(database)
     made = Counter(event.envelope.idempotency_key for event in events if isinstance(event.event, Made))
-    assert sorted(key for key in made if key) == sorted(asked.request.key for asked in answered)
+    of_customers = [key for key in made if key and key.startswith(OF_CUSTOMERS)]
+    assert sorted(of_customers) == sorted(asked.request.key for asked in answered)
     assert set(made.values()) == {1}
     sums: Counter[str] = Counter(dict.fromkeys(ADDRESSES, 0))
+    sums[ADDRESSES[0]] = -BRIDGED if name == "east" else BRIDGED
     for _, answer in answered:
         if answer["status"] == "posted" and answer["kind"] in ("posting", "settlement"):
             for entry in answer["entries"]:

@@ -45,7 +45,8 @@ class KeyRequest(Request):
             min_length=1,
             max_length=MAX_NAME_LENGTH,
             description="Recorded as the actor of everything done with the key. Printable, unique among valid keys,"
-            " and not `tallystick`, `bootstrap`, `service` or `provider:…`, which the service uses for itself.",
+            " and not `tallystick`, `bootstrap`, `service`, `provider:…` or `bridge:…`, which the service uses"
+            " for itself.",
         ),
         AfterValidator(_require_flawless),
     ]

@@ -10,6 +10,7 @@ from api.http.endpoint import Call, endpoint
 from api.http.responses import HEAD, POSITION, Answer, json_answer
 from api.resources.operations import examples
 from api.resources.operations.answers import trace_body
+from api.resources.operations.both_sides import with_both_sides
 from api.resources.operations.trace_schemas import ConversationQuery, TraceBody
 from api.security.keys import Key
 from domain.application import system_clock
@@ -38,7 +39,8 @@ async def trace_operation(call: Call[NoQuery, None]) -> Answer:
     """Tell the whole story of a keyed request in the order of time, and what is safe to do now.
 
     The story has the request, the events recorded, replays, the progress of projections, deliveries, calls of providers
-    and dead letters. 404 `operation_unknown` with `"retry": "safe"` means that nothing of the request was recorded.
+    and dead letters, and for a bridge what the other ledger recorded, if the key was granted it. 404
+    `operation_unknown` with `"retry": "safe"` means that nothing of the request was recorded.
     """
     ledger, key = call.ledger, call.path_params["key"]
     read = partial(story_of_operation, ledger=ledger, id=operation_id(ledger, key))
@@ -46,6 +48,7 @@ async def trace_operation(call: Call[NoQuery, None]) -> Answer:
         story = await call.service.look_up(read)
     except OperationUnknown:
         raise operation_unknown(key) from None
+    story = await with_both_sides(story, call)
     body = trace_body(_told(story, call), ledger, system_clock(), key=key)
     return json_answer(200, body, {POSITION: str(story.position)})
 
@@ -69,6 +72,7 @@ async def trace_conversation(call: Call[ConversationQuery, None]) -> Answer:
     correlation_id = call.query.correlation_id
     read = partial(story_of_conversation, ledger=ledger, correlation_id=correlation_id)
     story = await call.service.look_up(read)
+    story = await with_both_sides(story, call)
     body = trace_body(_told(story, call), ledger, system_clock(), correlation_id=correlation_id)
     return json_answer(200, body, {POSITION: str(story.position), HEAD: str(story.head)})
 

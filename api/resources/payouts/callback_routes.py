@@ -16,6 +16,7 @@ from domain.model.errors import InvalidRequest, LedgerNotFound, PayoutNotFound
 from domain.model.events import Context
 from domain.model.payouts.payout import Payout
 from domain.model.payouts.reports import RecordReport
+from domain.model.payouts.requests import names_in
 from domain.model.streams import is_ledger_name
 from projections.process_managers.payer import new_nonce
 from projections.process_managers.providers.interface import Callback
@@ -65,8 +66,7 @@ async def _payout(call: Call[NoQuery, CallbackRequest], provider_key: str) -> Pa
 
     Raises `PayoutNotFound` if the provider was never given that key.
     """
-    ledger, _, rest = provider_key.partition(".")
-    payout_id = rest.partition(".")[0]
+    ledger, payout_id = names_in(provider_key)
     if not is_ledger_name(ledger):
         raise PayoutNotFound
     try:

@@ -12,6 +12,7 @@ from api.http.fields import OptionalReason, RequiredReason
 from api.http.responses import POSITION, Answer, etag, json_answer
 from api.resources.payouts import examples
 from api.resources.payouts.answers import payout_answer
+from api.resources.payouts.objections import objection_to
 from api.resources.payouts.schemas import (
     PayoutBody,
     PayoutFailure,
@@ -34,6 +35,7 @@ from domain.model.errors import (
     PayoutEnded,
     PayoutNotFound,
 )
+from domain.model.payouts.bridges import BRIDGE
 from domain.model.payouts.requests import RequestPayout
 from domain.model.payouts.resolutions import NOT_PAID, CompletePayout, FailPayout, ReconcilePayout, Resolution
 from domain.model.transactions import Description
@@ -97,10 +99,14 @@ async def request_payout(call: Call[TransactionQuery, PayoutRequest]) -> Answer:
         amount=body.amount,
         provider=body.provider,
         destination=body.destination,
-        is_provider_known=body.provider in call.service.providers,
+        objection=await objection_to(call),
     )
-    perform = writer.try_out if call.query.dry_run else writer.perform
-    return payout_answer(await perform(command))
+    if call.query.dry_run:
+        return payout_answer(await writer.try_out(command))
+    outcome = await writer.perform(command)
+    if body.provider == BRIDGE and outcome.recorded:
+        call.service.payer.hand_over(outcome.state)
+    return payout_answer(outcome)
 
 
 @endpoint(

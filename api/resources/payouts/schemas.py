@@ -14,7 +14,7 @@ from api.http.models.metadata import Metadata
 from api.resources.transactions.schemas import RejectionBody, rejection_body
 from domain.model.money import MAX_AMOUNT
 from domain.model.payouts.payout import Payout, Source, Step
-from domain.model.streams import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH, PROVIDER_PATTERN
+from domain.model.streams import ADDRESS_PATTERN, LEDGER_PATTERN, MAX_ADDRESS_LENGTH, PROVIDER_PATTERN
 
 MAX_DESTINATION_BYTES = 8 * 1024
 
@@ -43,7 +43,10 @@ def _numbers(value: Any) -> Iterator[float]:
 Destination = Annotated[
     dict[str, JsonValue],
     AfterValidator(_is_exact),
-    Field(description="where the money goes, in the provider's own terms; at most 8 KiB"),
+    Field(
+        description="where the money goes, in the provider's own terms; at most 8 KiB. With the provider `bridge`:"
+        ' `{"ledger": …, "account": …}`, an account of another ledger'
+    ),
 ]
 
 
@@ -59,6 +62,13 @@ class PayoutRequest(Request):
     destination: Destination
     reference: Annotated[str, Field(max_length=255)] = ""
     metadata: Metadata = Field(default_factory=dict)
+
+
+class BridgeDestination(Request):
+    """The destination of a bridge: an account of another ledger."""
+
+    ledger: Annotated[str, Field(pattern=LEDGER_PATTERN)]
+    account: Address
 
 
 class PayoutFailure(RequiredReason):

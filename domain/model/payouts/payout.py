@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from domain.model.events import Event, Recorded
 from domain.model.ids import Id
 from domain.model.money import split_asset
+from domain.model.payouts.bridges import LONGEST_WAIT_SECONDS, bridge_account, is_bridge
 from domain.model.refusals import payout_not_found
 from domain.model.streams import ledger_of, name_of
 from domain.model.times import Instant, later
@@ -236,7 +237,12 @@ class Payout(NamedTuple):
     @property
     def clearing_account(self) -> str:
         """The address of the clearing account that the money goes to."""
-        return clearing_account(self.provider, self.asset)
+        return clearing_account(self.provider, self.destination, self.asset)
+
+    @property
+    def is_bridge(self) -> bool:
+        """Whether the provider is another ledger."""
+        return is_bridge(self.provider, self.destination)
 
     @property
     def is_to_be_submitted(self) -> bool:
@@ -246,12 +252,13 @@ class Payout(NamedTuple):
     def next_inquiry(self, now: Instant, *, is_answered: bool) -> Instant:
         """Return when to ask the provider next. `is_answered` tells whether it answered this time, without an end.
 
-        Each wait is twice the one before it, up to `LONGEST_INQUIRY_SECONDS`. The waits start again when a silent
-        provider answers, and when an answering provider falls silent: how long it was in one condition says nothing
-        about the other.
+        Each wait is twice the one before it, up to `LONGEST_INQUIRY_SECONDS`, or less for a bridge. The waits start
+        again when a silent provider answers, and when an answering provider falls silent: how long it was in one
+        condition says nothing about the other.
         """
         doublings = self._waits_in_a_row(is_answered=is_answered)
-        return later(now, min(FIRST_INQUIRY_SECONDS * 2.0**doublings, LONGEST_INQUIRY_SECONDS))
+        longest = LONGEST_WAIT_SECONDS if self.is_bridge else LONGEST_INQUIRY_SECONDS
+        return later(now, min(FIRST_INQUIRY_SECONDS * 2.0**doublings, longest))
 
     def _waits_in_a_row(self, *, is_answered: bool) -> int:
         """Return how many consecutive waits of one kind the history ends with: for an answer, or for an end.
@@ -290,8 +297,13 @@ class Payout(NamedTuple):
         )
 
 
-def clearing_account(provider: str, asset: str) -> str:
-    """Return the address of the account of our money at a provider; below zero, the provider has paid first."""
+def clearing_account(provider: str, destination: Mapping[str, Any], asset: str) -> str:
+    """Return the address of the account of our money at a provider; below zero, the provider has paid first.
+
+    For a bridge it is the account of the ledger that it leads to.
+    """
+    if is_bridge(provider, destination):
+        return bridge_account(destination["ledger"], asset)
     code, _ = split_asset(asset)
     return f"providers:{provider}:{code}"
 

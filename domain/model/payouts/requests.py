@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
-from domain.model.accounts import Account, AccountOpened, about, existing_account
-from domain.model.accounts import evolve as evolve_account
-from domain.model.commands import Decision, Read, envelope_of
+from domain.model.accounts import Account, existing_account
+from domain.model.commands import Decision, Read
 from domain.model.entries import Entry
-from domain.model.errors import InvalidRequest
-from domain.model.events import Event, Recorded, State
+from domain.model.errors import InvalidRequest, LedgerError
+from domain.model.events import Event, State
 from domain.model.ledgers import Ledger, existing_ledger
+from domain.model.payouts.bridges import is_bridge, is_bridge_account
+from domain.model.payouts.clearing import clearing_at
 from domain.model.payouts.payout import PayoutAccepted, PayoutRejected, clearing_account, existing_payout
 from domain.model.postings import PostTransaction
-from domain.model.refusals import account_exists
 from domain.model.streams import account_stream, ledger_stream, payout_stream
 from domain.model.times import Instant
 from domain.model.transactions import Acceptance, Keyed, Transaction, TransactionRejected
@@ -26,15 +26,15 @@ class RequestPayout(Keyed):
     """Hold an amount of an account, to be paid out through a provider.
 
     The hold debits the account and credits the provider's clearing account. The first payout that needs the clearing
-    account opens it. `is_provider_known` is whether the provider is configured now; a request that was answered before
-    is answered again in any case.
+    account opens it. `objection` is what is wrong now with the provider or, for a bridge, with the ledger that it leads
+    to. A request that was answered before is answered again in any case.
     """
 
     account: str
     amount: int
     provider: str
     destination: dict[str, Any]
-    is_provider_known: bool
+    objection: LedgerError | None
 
     @property
     def payout_stream(self) -> str:
@@ -57,36 +57,39 @@ class RequestPayout(Keyed):
     def decide_new(self, read: Read, now: Instant) -> Decision:
         """Hold the amount and accept the payout, or record the refusal.
 
-        Raises, in this order, `InvalidRequest` for an unknown provider, `AccountNotFound`, and `InvalidRequest` for an
-        account whose normal side is not credit.
+        Raises, in this order, the objection, `AccountNotFound`, and `InvalidRequest` for an account that cannot be paid
+        out from.
         """
-        if not self.is_provider_known:
-            raise InvalidRequest("/provider", "there is no provider of this name")
+        if self.objection is not None:
+            raise self.objection
         stream = account_stream(self.ledger, self.account)
         account = existing_account(read(stream), self.ledger, self.account, "/account")
-        if account.normal_side != "credit":
+        self._require_payable(account)
+        clearing = clearing_at(self._clearing_stream(account), account.asset, self, read, now)
+        hold = self._hold(account)
+        if refusal := clearing.refusal(account.asset, "/entries/1"):
+            held = hold.refuse(refusal, now)
+        else:
+            held = hold.make(clearing.beside(read), now)
+        ledger = existing_ledger(read(ledger_stream(self.ledger)), self.ledger)
+        return self._answered(ledger, account, clearing.opened, held)
+
+    def _require_payable(self, account: Account) -> None:
+        """Raise `InvalidRequest` if the account cannot be debited by this payout.
+
+        Only a bridge may debit an account whose normal side is debit: it moves an asset to or from another ledger,
+        while a payout that raised a balance would pay out what nobody has.
+        """
+        if is_bridge(self.provider, self.destination):
+            if is_bridge_account(account.address):
+                raise InvalidRequest("/account", "an account that bridges keep cannot be sent from")
+        elif account.normal_side != "credit":
             raise InvalidRequest(
                 "/account", "only an account whose normal side is credit can be paid out from"
             )
-        stream = self._clearing_stream(account)
-        clearing = read(stream)
-        opened: list[tuple[str, Event]] = []
-        if clearing is None:
-            opened = [(stream, _opening(account.asset))]
-            recorded = Recorded(stream, 1, 0, envelope_of(self, now), opened[0][1])
-            clearing = evolve_account(None, recorded)
-        hold = self._hold(account)
-        wanted = {"asset": account.asset, "normal_side": "debit"}
-        if clearing.asset != account.asset or clearing.normal_side != "debit":
-            differs = [name for name in ("asset", "normal_side") if getattr(clearing, name) != wanted[name]]
-            held = hold.refuse(account_exists(about(clearing, "/entries/1"), differs), now)
-        else:
-            held = hold.make(lambda named: clearing if named == stream else read(named), now)
-        ledger = existing_ledger(read(ledger_stream(self.ledger)), self.ledger)
-        return self._answered(ledger, account, opened, held)
 
     def _answered(
-        self, ledger: Ledger, account: Account, opened: list[tuple[str, Event]], held: Decision
+        self, ledger: Ledger, account: Account, opened: Sequence[tuple[str, Event]], held: Decision
     ) -> Decision:
         asked: dict[str, Any] = {
             "fingerprint": self.operation.fingerprint,
@@ -113,7 +116,7 @@ class RequestPayout(Keyed):
         entries = (
             Entry(account=self.account, direction="debit", amount=self.amount),
             Entry(
-                account=clearing_account(self.provider, account.asset),
+                account=self._clearing_account(account),
                 direction="credit",
                 amount=self.amount,
             ),
@@ -122,7 +125,10 @@ class RequestPayout(Keyed):
         return PostTransaction(*keyed, entries, pending=True)
 
     def _clearing_stream(self, account: Account) -> str:
-        return account_stream(self.ledger, clearing_account(self.provider, account.asset))
+        return account_stream(self.ledger, self._clearing_account(account))
+
+    def _clearing_account(self, account: Account) -> str:
+        return clearing_account(self.provider, self.destination, account.asset)
 
 
 def provider_key(ledger: Ledger, payout_id: str) -> str:
@@ -137,6 +143,15 @@ def provider_key(ledger: Ledger, payout_id: str) -> str:
     return f"{ledger.name}.{payout_id}.{mark}"
 
 
+def names_in(provider_key: str) -> tuple[str, str]:
+    """Return the names of the ledger and of the payout that a provider's key was made from.
+
+    Text that is no such key names nothing that exists.
+    """
+    ledger, _, rest = provider_key.partition(".")
+    return ledger, rest.partition(".")[0]
+
+
 # The entries of the hold, and the places of the request that they come from.
 _POINTERS = {"/entries/0": "/account", "/entries/1": "/provider"}
 
@@ -145,12 +160,3 @@ def _of_request(details: dict[str, Any]) -> dict[str, Any]:
     """Return the details of the hold's refusal, with a pointer into the request for the payout."""
     pointer = details.get("pointer")
     return {**details, "pointer": _POINTERS[pointer]} if pointer in _POINTERS else details
-
-
-def _opening(asset: str) -> AccountOpened:
-    """Return the opening of a clearing account: our money at the provider, in one asset, without limits.
-
-    Without limits its balance goes below zero if the provider pays first and we pay the provider later. An operator who
-    sets a `min_balance` makes it a provider that must be funded first.
-    """
-    return AccountOpened(asset=asset, normal_side="debit", min_balance=None, max_balance=None, metadata={})

@@ -16,6 +16,7 @@ from domain.journal.reader import Row, UnreadableAggregate, read_aggregates
 from domain.model.errors import JournalUnavailable, OperationUnknown
 from domain.model.idempotency import is_key, operation_id
 from domain.model.ledgers import existing_ledger
+from domain.model.payouts.bridges import received_id
 from domain.model.payouts.payout import Payout
 from domain.model.streams import ledger_stream, payout_stream, transaction_stream
 from domain.model.times import Instant, instant
@@ -68,6 +69,8 @@ class Story(NamedTuple):
     """Everything known about some operations, the events in the order of positions.
 
     It is complete up to `position`. `is_whole` is false if there is more than `MAX_EVENTS` or `MAX_OPERATIONS`.
+    `received` are the events that other ledgers recorded for its bridges, if they were asked for. Their positions may
+    be those of another journal.
     """
 
     operations: tuple[Made, ...]
@@ -80,6 +83,7 @@ class Story(NamedTuple):
     position: int
     head: int
     is_whole: bool
+    received: tuple[JournalEvent, ...] = ()
 
 
 def story_of_operation(connection: Connection[Any], ledger: str, id: str) -> Story:
@@ -111,6 +115,17 @@ def story_of_conversation(connection: Connection[Any], ledger: str, correlation_
         is_whole = len(found.rows) <= MAX_EVENTS and len(ids) <= MAX_OPERATIONS
         events = found.rows[:MAX_EVENTS]
         return _story(connection, ledger, operations, events, found.position, found.head, is_whole=is_whole)
+
+
+def events_received(connection: Connection[Any], bridges: Sequence[Payout]) -> list[JournalEvent]:
+    """Return the events that the receivers recorded for bridges, in the order of positions, of those that are here."""
+    with one_instant(connection):
+        return _with_what_they_did(connection, _own_events(connection, [*map(_received_stream, bridges)]))
+
+
+def _received_stream(bridge: Payout) -> str:
+    receiver: str = bridge.destination["ledger"]
+    return transaction_stream(receiver, received_id(receiver, bridge.provider_key))
 
 
 def _operations(connection: Connection[Any], ledger: str, ids: Sequence[str]) -> tuple[tuple[Made, ...], int]:

@@ -1,6 +1,7 @@
 """The timeline of a story: every known moment in the order of time, without I/O.
 
 A moment that is not an event of the journal has the position of the event it is about, and the time recorded with it.
+What another ledger recorded for a bridge is among the moments. Its `subject` names that ledger.
 """
 
 from collections.abc import Iterator, Mapping
@@ -65,6 +66,7 @@ def timeline(story: Story) -> list[Moment]:
     moments = [
         *(moment for of in story.operations for moment in _of_operation(of, begun)),
         *map(_of_event, story.events),
+        *map(_of_event, story.received),
         *(_of_replays(replays, made[replays.operation_id]) for replays in story.replays),
         *(moment for standing in story.standings for moment in _of_standing(standing)),
         *(moment for delivery in story.deliveries for moment in _of_delivery(delivery)),

@@ -19,6 +19,14 @@ KINDS: Mapping[str, Kind] = {
         " the projection `due` keeps up.",
         ("tallystick trace {id} --ledger {ledger}",),
     ),
+    "bridge_unbalanced": Kind(
+        "error",
+        "What one ledger sent to the other is not what the other received: an amount is missing, or is there twice.",
+        "Read the entries of the accounts `bridges:…` of both ledgers. An entry that no bridge has made was posted by"
+        " hand, or reverses one: reverse it, or post its like in the other ledger. If a database was restored to an"
+        " earlier moment, post again what it lost.",
+        ("tallystick payouts list --ledger {sender}", "tallystick payouts list --ledger {receiver}"),
+    ),
     "snapshot_differs": Kind(
         "error",
         "Accounts are loaded from it: decisions and answers may be wrong.",

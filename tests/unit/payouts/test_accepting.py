@@ -23,7 +23,7 @@ from domain.model.money import MAX_AMOUNT
 from domain.model.payouts.payout import Payout, PayoutAccepted, PayoutRejected, PayoutState
 from domain.model.streams import account_stream
 from domain.model.transactions import TransactionHeld
-from tests.payouts import CLEARING, CONTEXT, a_request
+from tests.payouts import CLEARING, CONTEXT, UNKNOWN_PROVIDER, a_request
 from tests.unit.given_when_then import (
     HISTORY,
     NOW,
@@ -185,7 +185,7 @@ class TestAccepting:
 
     def test_what_can_never_be_is_refused_and_leaves_nothing(self) -> None:
         history = books()
-        unknown = history.when(a_request(is_provider_known=False)).then_refused(InvalidRequest)
+        unknown = history.when(a_request(objection=UNKNOWN_PROVIDER)).then_refused(InvalidRequest)
         assert isinstance(unknown, InvalidRequest)
         assert unknown.errors[0]["pointer"] == "/provider"
         history.when(a_request(account="nobody")).then_refused(AccountNotFound)
@@ -208,7 +208,7 @@ class TestTheKey:
 
     def test_a_provider_that_is_gone_changes_no_replay(self) -> None:
         history = in_state("completed")
-        assert history.when(a_request(is_provider_known=False)).outcome.replayed
+        assert history.when(a_request(objection=UNKNOWN_PROVIDER)).outcome.replayed
 
     def test_a_refusal_is_final(self) -> None:
         history = books()

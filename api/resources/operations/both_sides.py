@@ -1,0 +1,37 @@
+"""Stories of bridges, with what the other ledgers recorded."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from api.http.endpoint import Call
+from api.service.connections import connected
+from domain.model.errors import LedgerError
+from domain.model.payouts.payout import Payout
+from projections.diagnosis.trace.story import Story, events_received
+from projections.process_managers.providers.interface import NoAnswer
+from projections.process_managers.providers.siblings import Siblings
+from projections.read_models.event_history import JournalEvent
+
+
+async def with_both_sides(story: Story, call: Call[Any, None]) -> Story:
+    """Return a story with what other ledgers recorded for its bridges.
+
+    A ledger that was not granted to the caller, or that does not answer now, is left out.
+    """
+    bridges: defaultdict[str, list[Payout]] = defaultdict(list)
+    for made in story.operations:
+        if isinstance(made, Payout) and made.is_bridge and call.caller.may_use(made.destination["ledger"]):
+            bridges[made.destination["ledger"]].append(made)
+    received: list[JournalEvent] = []
+    for ledger, sent in bridges.items():
+        received += await call.service.read(_received, call.service.siblings, ledger, sent)
+    return story._replace(received=tuple(received))
+
+
+def _received(siblings: Siblings, ledger: str, sent: Sequence[Payout]) -> list[JournalEvent]:
+    try:
+        with siblings.calling(ledger) as application, connected(application) as connection:
+            return events_received(connection, sent)
+    except (LedgerError, NoAnswer):
+        return []

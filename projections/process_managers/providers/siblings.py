@@ -1,0 +1,77 @@
+"""The ledgers that a bridge can lead to, each with the application that holds it: of this installation or of another.
+
+An installation that does not answer must not take every thread that calls ledgers. While it is silent, one call at a
+time tries it, and the others are told at once that it does not answer.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from domain.application import LedgerApplication
+from domain.model.errors import JournalUnavailable, LedgerMoved, LedgerNotFound
+from domain.placement.holders import Holders
+from projections.process_managers.providers.interface import NoAnswer
+
+
+class Siblings:
+    """Finds the application of each ledger. Its methods are called from several threads at once."""
+
+    def __init__(self, holders: Holders) -> None:
+        self._holders = holders
+        self._lock = threading.Lock()
+        self._known: set[str] = set()
+        self._silent: set[LedgerApplication] = set()
+        self._tried: set[LedgerApplication] = set()
+
+    def is_known(self, ledger: str) -> bool:
+        """Tell whether a ledger was found to exist before. Ledgers never vanish."""
+        return ledger in self._known
+
+    def exists(self, ledger: str) -> bool:
+        """Tell whether a ledger exists. Raises a `LedgerError` if that cannot be said now."""
+        try:
+            self._holders.of(ledger).ledger(ledger)
+        except LedgerNotFound:
+            return False
+        self._known.add(ledger)
+        return True
+
+    @contextmanager
+    def calling(self, ledger: str) -> Iterator[LedgerApplication]:
+        """Yield the application of a ledger for one call.
+
+        Raises `JournalUnavailable` if the application cannot be found now, and `NoAnswer` if it did not answer the last
+        call, and another call tries it. The call says by `JournalUnavailable` or `TimeoutError` that the application
+        does not answer, and by `LedgerMoved` that the ledger has left it.
+        """
+        application = self._holders.of(ledger)
+        self._begin(application)
+        is_silent = False
+        try:
+            yield application
+        except LedgerMoved:
+            self._holders.forget(ledger)
+            raise
+        except JournalUnavailable as error:
+            is_silent = error.is_of_the_journal
+            raise
+        except TimeoutError:
+            is_silent = True
+            raise
+        finally:
+            self._end(application, is_silent=is_silent)
+
+    def _begin(self, application: LedgerApplication) -> None:
+        with self._lock:
+            if application in self._tried:
+                raise NoAnswer("the other ledger does not answer, and is being tried")
+            if application in self._silent:
+                self._tried.add(application)
+
+    def _end(self, application: LedgerApplication, *, is_silent: bool) -> None:
+        with self._lock:
+            self._tried.discard(application)
+            self._silent.discard(application)
+            if is_silent:
+                self._silent.add(application)

@@ -1,0 +1,361 @@
+"""Bridges on real journals, of two ledgers in one installation or in two: each arrives once or stays."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import pytest
+
+from domain.application import LedgerApplication
+from domain.journal.database import Database
+from domain.model.accounts import ChangeStatus, OpenAccount
+from domain.model.errors import JournalUnavailable, LedgerError, LedgerNotFound
+from domain.model.ledgers import OpenLedger
+from domain.model.payouts.attempts import SubmitPayout
+from domain.model.payouts.bridges import received_id
+from domain.model.payouts.payout import Payout, PayoutState
+from domain.model.payouts.requests import RequestPayout
+from domain.model.transactions import Transaction
+from domain.placement.holders import Holders
+from projections.diagnosis.trace.story import events_received, story_of_operation
+from projections.diagnosis.trace.timeline import timeline
+from projections.process_managers.payer import Payer, new_nonce
+from projections.process_managers.providers.bridge import BridgeProvider
+from projections.process_managers.providers.interface import NoAnswer, order_of
+from projections.process_managers.providers.siblings import Siblings
+from projections.registry import PROJECTIONS
+from scripts.doctor import bridges as examination
+from tests.databases import Databases
+from tests.ledgers import CONTEXT, opening, running, transfer
+from tests.payouts import bridge_request
+from tests.projecting import eventually, projecting
+
+pytestmark = pytest.mark.integration
+
+DEPOSIT = 10_000
+PROJECTED = [PROJECTIONS["payouts"], PROJECTIONS["balances"]]
+
+
+class Side(NamedTuple):
+    """A ledger with an account that has a lot, and the installation that holds it."""
+
+    name: str
+    application: LedgerApplication
+    database: Database
+
+
+class Both(Holders):
+    """The two ledgers, and how each finds the other. `away` names those that cannot be reached now."""
+
+    def __init__(self, east: Side, west: Side) -> None:
+        self.east, self.west = east, west
+        self.away: set[str] = set()
+
+    def of(self, ledger: str) -> LedgerApplication:
+        if ledger in self.away:
+            raise JournalUnavailable("unreachable")
+        return self.west.application if ledger == "west" else self.east.application
+
+    def send(self, key: str, amount: int = 10, account: str = "alice", to: str = "alice") -> Payout:
+        """Request a bridge from east to west."""
+        command = bridge_request("east", key, amount, account, "west", to)
+        made: Payout = self.east.application.perform(command).state
+        return made
+
+    def payout(self, of: Payout) -> Payout:
+        return self.east.application.payout("east", of.id)[0]
+
+    def received(self, of: Payout) -> Transaction:
+        id = received_id("west", of.provider_key)
+        return self.west.application.transaction("west", id)[0]
+
+    def await_end(self, of: Payout, state: PayoutState) -> Payout:
+        eventually(lambda: self.payout(of).ended_at is not None)
+        ended = self.payout(of)
+        assert ended.state == state, ended.history
+        return ended
+
+    def balance(self, side: Side, address: str = "alice") -> int:
+        return side.application.account(side.name, address)[0].balance
+
+    def disagreement(self) -> Sequence[Any]:
+        """What the doctor finds over the installations of both ledgers."""
+        with ExitStack() as stack:
+            databases = dict.fromkeys((self.east.database, self.west.database))
+            found = [stack.enter_context(of.connect_as_owner("test doctor")) for of in databases]
+            return examination.examined(found)
+
+
+@contextmanager
+def installed(database: Database, *names: str) -> Iterator[list[Side]]:
+    """An installation with ledgers, in each of which Alice has a lot."""
+    with projecting(database, PROJECTED), running(database) as application:
+        for name in names:
+            application.perform(OpenLedger(CONTEXT, name, {}))
+            application.perform(OpenAccount(CONTEXT, name, "alice", opening(0)))
+            application.perform(OpenAccount(CONTEXT, name, "vault", opening(normal_side="debit")))
+            application.perform(transfer("vault", "alice", DEPOSIT, "deposit", name))
+        yield [Side(name, application, database) for name in names]
+
+
+@pytest.fixture(params=["one installation", "two installations"])
+def both(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Both]:
+    """Two ledgers, each with a lot on Alice's account."""
+    with ExitStack() as stack:
+        first = stack.enter_context(databases.installed())
+        if request.param == "one installation":
+            east, west = stack.enter_context(installed(first, "east", "west"))
+        else:
+            second = stack.enter_context(databases.installed())
+            (east,) = stack.enter_context(installed(first, "east"))
+            (west,) = stack.enter_context(installed(second, "west"))
+        yield Both(east, west)
+
+
+@contextmanager
+def paying(both: Both, *sides: Side, provider: Any = None) -> Iterator[Payer]:
+    """Payers of the given sides, of east alone by default. Yields the first."""
+    payers = [
+        Payer(side.database, side.application, {"bridge": provider or BridgeProvider(Siblings(both))})
+        for side in sides or (both.east,)
+    ]
+    for payer in payers:
+        payer.start()
+    try:
+        yield payers[0]
+    finally:
+        for payer in payers:
+            payer.stop()
+
+
+def test_an_amount_leaves_one_ledger_and_arrives_in_the_other(both: Both) -> None:
+    with paying(both):
+        sent = both.send("one", 10)
+        ended = both.await_end(sent, "completed")
+    made = both.received(sent)
+    assert (made.status, made.id) == ("posted", ended.provider_reference)
+    assert (made.correlation_id, made.reference) == (sent.correlation_id, sent.reference)
+    assert made.metadata == {"from_ledger": "east", "from_payout": sent.id}
+    assert [step.event for step in ended.history] == ["accepted", "submitted", "completed"]
+    assert (both.balance(both.east), both.balance(both.west)) == (DEPOSIT - 10, DEPOSIT + 10)
+    assert both.balance(both.east, "bridges:west:USD") == -10
+    assert both.balance(both.west, "bridges:east:USD") == 10
+    assert both.disagreement() == []
+
+
+def test_what_was_accepted_here_is_pursued_at_once(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the payer stands by, and no read model shows it."""
+    with paying(both) as payer:
+        monkeypatch.setattr(payer, "_take", lambda connection: None)
+        sent = both.send("one", 10)
+        payer.hand_over(sent)
+        payer.hand_over(sent)
+        ended = both.await_end(sent, "completed")
+        eventually(lambda: not payer._in_hand)
+    assert ended.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("to", "code"),
+    [("nobody", "account_not_found"), ("frozen", "account_frozen"), ("euros", "unbalanced_transaction")],
+)
+def test_a_refusal_of_the_other_ledger_gives_the_amount_back(both: Both, to: str, code: str) -> None:
+    west = both.west.application
+    west.perform(OpenAccount(CONTEXT, "west", "frozen", opening()))
+    west.perform(ChangeStatus(CONTEXT, "west", "frozen", "frozen"))
+    west.perform(OpenAccount(CONTEXT, "west", "euros", opening(asset="EUR/2")))
+    with paying(both):
+        sent = both.send("one", 10, to=to)
+        ended = both.await_end(sent, "failed")
+    made = both.received(sent)
+    assert made.rejection is not None and made.rejection.code == code
+    assert ended.history[-1].detail.startswith(f"{code}: ") and made.id in ended.history[-1].detail
+    assert both.balance(both.east) == DEPOSIT
+    assert both.disagreement() == []
+
+
+def test_an_asset_moves_too(both: Both) -> None:
+    """Both accounts have debit as their normal side: the sender's rises, and the receiver's falls."""
+    with paying(both):
+        both.await_end(both.send("one", 10, "vault", "vault"), "completed")
+    assert both.balance(both.east, "vault") == DEPOSIT + 10
+    assert both.balance(both.west, "vault") == DEPOSIT - 10
+    assert both.disagreement() == []
+
+
+def test_while_the_other_ledger_is_away_it_is_in_doubt_and_then_it_ends(both: Both) -> None:
+    both.away.add("west")
+    with paying(both):
+        sent = both.send("one", 10)
+        eventually(lambda: both.payout(sent).state == "in_doubt")
+        assert both.disagreement() == []
+        both.away.clear()
+        ended = both.await_end(sent, "completed")
+    assert {step.event for step in ended.history} >= {"unanswered", "submitted", "completed"}
+    assert both.balance(both.west) == DEPOSIT + 10
+    assert both.disagreement() == []
+
+
+class Losing(BridgeProvider):
+    """Loses every answer to a submission, and keeps the order, to be submitted again at any later time."""
+
+    patience_seconds = 0.2
+
+    def __init__(self, siblings: Siblings, *, arrives: bool) -> None:
+        super().__init__(siblings)
+        self._arrives = arrives
+        self.orders: list[Any] = []
+
+    def submit(self, order: Any) -> Any:
+        if self.orders and not self._arrives:
+            return super().submit(order)
+        self.orders.append(order)
+        if self._arrives:
+            super().submit(order)
+        raise NoAnswer("lost")
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_lost_answer_is_asked_for_and_a_delayed_submission_moves_nothing_more(
+    both: Both, *, arrives: bool
+) -> None:
+    provider = Losing(Siblings(both), arrives=arrives)
+    with paying(both, provider=provider):
+        sent = both.send("one", 10)
+        ended = both.await_end(sent, "completed")
+    assert ended.attempts == (1 if arrives else 2)
+    for order in provider.orders:
+        assert BridgeProvider(Siblings(both)).submit(order).verdict == "completed"
+    assert both.balance(both.west) == DEPOSIT + 10
+    assert both.disagreement() == []
+
+
+def test_a_delayed_submission_of_what_was_refused_is_refused_though_it_could_be_posted_by_then(
+    both: Both,
+) -> None:
+    with paying(both):
+        sent = both.send("one", 10, to="late")
+        both.await_end(sent, "failed")
+    both.west.application.perform(OpenAccount(CONTEXT, "west", "late", opening()))
+    assert BridgeProvider(Siblings(both)).submit(order_of(sent)).verdict == "failed"
+    assert both.balance(both.west, "late") == 0
+    assert both.disagreement() == []
+
+
+def test_a_payer_that_dies_before_the_call_leaves_nothing_half_done(both: Both) -> None:
+    sent = both.send("one", 10)
+    both.east.application.perform(SubmitPayout(CONTEXT, sent, new_nonce(), 0.1))
+    with paying(both):
+        ended = both.await_end(sent, "completed")
+    assert ended.attempts == 2
+    assert both.disagreement() == []
+
+
+def test_two_that_send_to_each_other_at_once_agree_in_the_end_and_meanwhile(both: Both) -> None:
+    """The doctor reads both ledgers one after the other while bridges end, and raises no false alarm."""
+    there = [bridge_request("east", f"e{n}", n + 1, "alice", "west", "alice") for n in range(60)]
+    back = [bridge_request("west", f"w{n}", n + 1, "alice", "east", "alice") for n in range(60)]
+    found: list[Sequence[Any]] = []
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            found.append(both.disagreement())
+
+    looking = threading.Thread(target=look)
+    sides = [both.east] if both.east.database == both.west.database else [both.east, both.west]
+    with paying(both, *sides):
+        looking.start()
+        for side, asked in ((both.east, there), (both.west, back)):
+            side.application.execute(*asked).result()
+        for side, asked in ((both.east, there), (both.west, back)):
+            for of in asked:
+                eventually(lambda: is_completed(side, of))  # noqa: B023
+        stop.set()
+        looking.join()
+    assert found and not any(found)
+    assert both.disagreement() == []
+    assert both.balance(both.east) == both.balance(both.west) == DEPOSIT
+
+
+def is_completed(side: Side, of: RequestPayout) -> bool:
+    return side.application.payout(side.name, of.operation.id)[0].state == "completed"
+
+
+def test_what_somebody_posts_by_hand_is_found(both: Both) -> None:
+    with paying(both):
+        both.await_end(both.send("one", 10), "completed")
+    both.west.application.perform(transfer("bridges:east:USD", "alice", 5, book="west"))
+    ((ledgers, asset, difference),) = both.disagreement()
+    assert (ledgers, asset, difference) == (("east", "west"), "USD/2", 5)
+
+
+def test_the_trace_tells_what_both_ledgers_recorded(both: Both) -> None:
+    with paying(both):
+        sent = both.send("one", 10)
+        both.await_end(sent, "completed")
+    with both.east.database.connect("test") as connection:
+        story = story_of_operation(connection, "east", sent.id)
+    with both.west.database.connect("test") as connection:
+        story = story._replace(
+            received=tuple(events_received(connection, list(payouts_of(story.operations))))
+        )
+    told = [moment for moment in timeline(story) if moment.kind == "event_recorded"]
+    subjects = [moment.subject.split("/")[0] for moment in told]
+    assert {"east", "west"} == set(subjects)
+    assert [subject for subject in subjects if subject == "west"] == ["west"] * 4
+    times = [moment.time or "" for moment in told]
+    assert times == sorted(times)
+
+
+def payouts_of(operations: Sequence[Any]) -> Iterator[Payout]:
+    return (made for made in operations if isinstance(made, Payout))
+
+
+class TestSiblings:
+    def test_a_ledger_that_was_found_is_known(self, both: Both) -> None:
+        siblings = Siblings(both)
+        assert not siblings.is_known("west")
+        assert siblings.exists("west") and siblings.is_known("west")
+        assert not siblings.exists("north") and not siblings.is_known("north")
+
+    def test_one_call_at_a_time_tries_an_installation_that_is_silent(self, both: Both) -> None:
+        siblings = Siblings(both)
+        with pytest.raises(JournalUnavailable), siblings.calling("west"):
+            raise JournalUnavailable("unreachable")
+        with ExitStack() as trying:
+            trying.enter_context(siblings.calling("west"))
+            with pytest.raises(NoAnswer, match="is being tried"):
+                trying.enter_context(siblings.calling("west"))
+        with siblings.calling("west"), siblings.calling("west"):
+            pass  # it has answered, so every call is made again
+
+
+def test_whatever_a_ledger_answers_that_is_no_end_is_no_answer(both: Both) -> None:
+    sent = both.send("one", 10)
+    errors: list[LedgerError] = [JournalUnavailable("unreachable"), LedgerNotFound()]
+    for error in errors:
+        provider = BridgeProvider(Siblings(Refusing(error)))
+        for call in (provider.submit, provider.ask):
+            with pytest.raises(NoAnswer, match=error.code):
+                call(order_of(sent))
+    provider = BridgeProvider(Siblings(both))
+    assert provider.ask(order_of(sent)).verdict == "unknown"
+    assert provider.submit(order_of(sent)).verdict == provider.ask(order_of(sent)).verdict == "completed"
+    other = order_of(sent)._replace(amount=11)
+    for call in (provider.submit, provider.ask):
+        with pytest.raises(NoAnswer, match="another transfer"):
+            call(other)
+    with pytest.raises(NoAnswer, match="names no ledger"):
+        provider.submit(order_of(sent)._replace(destination={"iban": "1"}))
+
+
+class Refusing(Holders):
+    """Finds no ledger, and says why."""
+
+    def __init__(self, error: LedgerError) -> None:
+        self._error = error
+
+    def of(self, ledger: str) -> LedgerApplication:
+        raise self._error

@@ -1,0 +1,75 @@
+"""Bridges of a running service whose ledgers are in two installations."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+from domain.journal.database import Database
+from tests.placements import Placement, beside, placement_on, prepared
+from tests.projecting import eventually
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def placement(database: Database) -> Iterator[Placement]:
+    """A ledger in each of two installations, with an account of Alice's that may go below zero."""
+    installations = beside(database, "east", "west")
+    prepared(installations)
+    with placement_on(installations) as running, running.client() as client:
+        for name in ("east", "west"):
+            opened = client.post("/v1/ledgers", json={"name": f"{name}-book", "installation": name})
+            assert opened.status_code == 201, opened.text
+            account = {"address": "alice", "asset": "USD/2", "normal_side": "credit", "min_balance": None}
+            assert client.post(f"/v1/ledgers/{name}-book/accounts", json=account).status_code == 201
+        yield running
+
+
+def send(client: httpx2.Client, sender: str, receiver: str, key: str, amount: int = 40) -> str:
+    """Request a bridge, and return the path of its payout."""
+    body = {
+        "account": "alice",
+        "amount": amount,
+        "provider": "bridge",
+        "destination": {"ledger": receiver, "account": "alice"},
+    }
+    answer = client.post(f"/v1/ledgers/{sender}/payouts", json=body, headers={"Idempotency-Key": key})
+    assert answer.status_code == 202, answer.text
+    return answer.headers["location"]
+
+
+def balance(client: httpx2.Client, ledger: str, account: str = "alice") -> int:
+    found: int = client.get(f"/v1/ledgers/{ledger}/accounts/{account}").json()["balance"]
+    return found
+
+
+def test_it_leads_from_one_installation_to_another_and_back(placement: Placement) -> None:
+    with placement.client() as client:
+        key = uuid4().hex
+        there = send(client, "east-book", "west-book", key)
+        eventually(lambda: client.get(there).json()["state"] == "completed")
+        back = send(client, "west-book", "east-book", uuid4().hex, 15)
+        eventually(lambda: client.get(back).json()["state"] == "completed")
+        assert (balance(client, "east-book"), balance(client, "west-book")) == (-25, 25)
+        assert balance(client, "east-book", "bridges:west-book:USD") == -25
+        assert balance(client, "west-book", "bridges:east-book:USD") == 25
+        trace = client.get(f"/v1/ledgers/east-book/operations/{key}/trace").json()
+        ledgers = {
+            moment["subject"].partition("/")[0]
+            for moment in trace["timeline"]
+            if moment["kind"] == "event_recorded"
+        }
+        assert ledgers == {"east-book", "west-book"}
+
+
+def test_a_ledger_that_is_nowhere_is_refused(placement: Placement) -> None:
+    with placement.client() as client:
+        destination = {"ledger": "north-book", "account": "alice"}
+        body = {"account": "alice", "amount": 1, "provider": "bridge", "destination": destination}
+        answer = client.post(
+            "/v1/ledgers/west-book/payouts", json=body, headers={"Idempotency-Key": uuid4().hex}
+        )
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["pointer"] == "/destination/ledger"
