@@ -52,9 +52,7 @@ class Upgrade:
     def start_older(self, name: str) -> Service:
         """Start an older release on one installation, and tell the customers of its ledger."""
         url, schema = self.placed[name].database
-        # One of them with a projector is enough: tests/upgrade/test_two_releases.py has those of both releases.
-        alone = ["--no-projector"] if name == "east" else []
-        options = ("--database-url", url, "--schema", schema, *alone)
+        options = ("--database-url", url, "--schema", schema)
         service = self._start(*options, root=self._older, settings=SETTINGS)
         self.customers[name].services.append(service)
         return service
