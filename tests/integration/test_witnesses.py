@@ -1,11 +1,14 @@
 """Witnesses: what one installation records of another, and that no single owner can have rewritten their past."""
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg import Connection
 from typer.testing import Result
 
 from domain.journal.reader import head_of
@@ -18,13 +21,16 @@ from domain.transparency.tiles import append as append_leaves
 from projections.audit import differences, one_instant, violations
 from projections.diagnosis.vital_signs import read_vital_signs
 from projections.transparency.checkpoints import read_newest, read_verifiers
+from projections.witnessing.logs import read_logs
 from projections.witnessing.settlement import NoDispute, settle
 from projections.witnessing.sources import DatabaseLog
+from projections.witnessing.witness import Witness
 from scripts.doctor.witnesses import witnessed
 from tests.databases import Databases
 from tests.integration.doctor.examining import codes, found_by
 from tests.integration.exporting import exported, replaced, rewrite, run, verified
 from tests.integration.witnessing import Installation, installation
+from tests.projecting import await_head, cut, eventually, projecting
 
 pytestmark = pytest.mark.integration
 
@@ -41,6 +47,12 @@ def west(databases: Databases) -> Iterator[Installation]:
 def east(databases: Databases) -> Iterator[Installation]:
     with installation(databases, "east") as made:
         yield made
+
+
+@pytest.fixture
+def owner_of_east(east: Installation) -> Iterator[Connection[Any]]:
+    with psycopg.connect(east.database.conninfo("test owner"), autocommit=True) as owner:
+        yield owner
 
 
 def rewritten(log: Installation, *seeds: bytes) -> None:
@@ -112,6 +124,34 @@ def test_two_that_witness_each_other_come_to_rest(west: Installation, east: Inst
             one.seal()
     # The business of one is recorded once by the other, and the record of it by nobody.
     assert [len(each.records()) for each in (west, east)] == [1, 2]
+
+
+def test_of_several_loops_one_witnesses_and_another_takes_over(
+    west: Installation, east: Installation, owner_of_east: Connection[Any]
+) -> None:
+    east.seal()
+    stop = threading.Event()
+    loops = [Witness(east.database, [west.log()], (), stop, 0.05) for _ in range(2)]
+    threads = [threading.Thread(target=loop.run) for loop in loops]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(4):
+            west.trade()
+            size = west.seal()
+            eventually(lambda: read_logs(east.connection).get("west") is not None)
+            eventually(lambda: east.witnessed("west").size == size)  # noqa: B023
+            # Whichever has the place loses its connection.
+            cut(owner_of_east, "tallystick witness")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    sizes = [record.event.size for record in east.records()]  # type: ignore[attr-defined]
+    assert sizes == sorted(set(sizes)) and len(sizes) == 4
+    with one_instant(east.connection):
+        assert list(violations(east.connection)) == []
 
 
 def test_a_rewritten_past_is_disputed_once_and_then_left_alone(
@@ -349,13 +389,11 @@ def test_the_journal_of_a_witness_is_exported_and_restored(
 
 
 def test_the_independent_fold_and_projections_pass_over_it(west: Installation, east: Installation) -> None:
-    from tests.projecting import await_head, projecting
-
     east.seal()
     west.seal()
     east.look(west.log())
     with projecting(east.database):
         await_head(east.connection)
+    assert differences(east.connection) == []
     with one_instant(east.connection):
         assert list(violations(east.connection)) == []
-        assert list(differences(east.connection)) == []

@@ -225,6 +225,6 @@ def nothing_is_lost_or_done_twice(upgrade: Upgrade, name: str) -> None:
         assert isinstance(account, Account)
         assert account.posted_credits - account.posted_debits == sums[address]
     with database.connect("test audit") as connection:
+        assert differences(connection) == []
         with one_instant(connection):
             assert list(violations(connection)) == []
-        assert differences(connection) == []
