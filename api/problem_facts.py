@@ -51,6 +51,7 @@ FACTS: Mapping[str, Fact] = {
     "checkpoint_not_found": Fact(
         "none", "Take a size from `GET /v1/audit/checkpoints`: not every size was signed."
     ),
+    "witnessed_log_not_found": Fact("none", "Take a name from `GET /v1/audit/witnesses`."),
     "cursor_invalid": Fact("none", "Start again without a cursor, and send each next_cursor unchanged."),
     "cursor_mismatch": Fact("none", "Send the filters and order that the cursor came with, or start again."),
     "not_found": Fact("free", "Compare the path with the paths in /docs."),

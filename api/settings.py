@@ -38,6 +38,7 @@ from projections.outbox.publishing import (
 )
 from projections.outbox.schedule import FIRST_WAIT_SECONDS
 from projections.process_managers.providers.settings import ProviderSettings
+from projections.witnessing.settings import DEFAULT_PERIOD_SECONDS, LogName, WitnessedSettings
 
 MIN_BOOTSTRAP_KEY_LENGTH = 24
 
@@ -49,6 +50,8 @@ _ORIGIN = re.compile(
     r"(?:http://(?!\S*:80$)|https://(?!\S*:443$))(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?"
 )
 
+
+MAX_WITNESSED = 64
 
 MAX_PROJECTORS = 9
 """As many as there are read models: a projector more would have nothing to do."""
@@ -100,6 +103,10 @@ class Settings(BaseSettings):
         default_factory=dict
     )
     signing_key: SecretStr | None = None
+    # JSON, by name: {"west": {"url": "https://west.example.com", "verifier_key": "tallystick/…", "api_key": "tk_…"}}
+    witnessed: dict[LogName, WitnessedSettings] = Field(default_factory=dict, max_length=MAX_WITNESSED)
+    # How often the checkpoints of other installations are looked at. 0: never.
+    witness_seconds: float = Field(DEFAULT_PERIOD_SECONDS, ge=0, le=86_400)
     # The origins whose pages may call from a browser, separated by commas; * for all. None by default.
     cors_origins: str = ""
     # Show figures of the books in /metrics and /readyz?verbose to callers without a key.
@@ -172,6 +179,8 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"{names[first]} and {names[number]} are the same schema of the same database"
                 )
+        if both := sorted(self.installations.keys() & self.witnessed.keys()):
+            raise ValueError(f"{both[0]} is the name of an installation and of a witnessed service")
         return self
 
     @property

@@ -37,6 +37,12 @@ class CheckpointNotFound(NotFound):
     code = "checkpoint_not_found"
 
 
+class WitnessedLogNotFound(NotFound):
+    """No log of this name is witnessed. GET /v1/audit/witnesses lists those that are."""
+
+    code = "witnessed_log_not_found"
+
+
 class DeadLetterClosed(Conflict):
     """The dead letter was closed in another way before: what was discarded cannot be retried, what was applied cannot
     be discarded, and of a version of a projection that was replaced there is nothing left to decide."""

@@ -24,6 +24,7 @@ EXAMPLES: Mapping[str, str] = {
     "import": 'tallystick import journal.ndjson --database-url "$EMPTY_URL"',
     "prove": "tallystick prove --position 8 proof.txt",
     "verify-proof": "tallystick verify-proof proof.txt --verifier-key key.txt",
+    "witnesses": "tallystick witnesses list",
     "report": "tallystick report trial-balance --ledger main --to 2026-12-01",
     "trace": "tallystick trace deposit-1 --ledger main",
     "stuck": "tallystick stuck --payout-seconds 60",

@@ -40,7 +40,7 @@ def settings_or_exit(*, of_placement: bool = False, **options: Any) -> "Settings
         for problem in error.errors(include_input=False, include_url=False):
             first, *inner = problem["loc"] or ["installations"]
             name = str(first).rstrip("_").upper()
-            within = "".join(map(_told, inner)) if name == "INSTALLATIONS" else ""
+            within = "".join(map(_told, inner)) if name in ("INSTALLATIONS", "WITNESSED") else ""
             typer.echo(f"tallystick: TALLYSTICK_{name}: {within}{problem['msg']}", err=True)
         raise typer.Exit(2) from None
     urls = {"TALLYSTICK_DATABASE_URL": settings.database_url} | {
@@ -63,7 +63,7 @@ def _told(part: str | int) -> str:
 
 def _not_json() -> str:
     """Return the name of the first setting in the environment that should be JSON and is not."""
-    names = ("TALLYSTICK_PROVIDERS", "TALLYSTICK_INSTALLATIONS")
+    names = ("TALLYSTICK_PROVIDERS", "TALLYSTICK_INSTALLATIONS", "TALLYSTICK_WITNESSED")
     for name in names:
         try:
             json.loads(os.environ.get(name, "{}"))

@@ -28,6 +28,7 @@ COMMANDS = {
     "import": "scripts.commands.restore:restore",
     "prove": "scripts.commands.prove:prove",
     "verify-proof": "scripts.commands.verify_proof:verify_proof",
+    "witnesses": "scripts.commands.witnessing.witnesses:witnesses",
     "report": "scripts.commands.report.command:report",
     "trace": "scripts.commands.trace:trace",
     "stuck": "scripts.commands.stuck:stuck",

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,12 +63,18 @@ class Service:
 
 
 @contextmanager
-def serving(data_dir: Path, *options: str, key: str | None = KEY, root: Path = ROOT) -> Iterator[Service]:
+def serving(
+    data_dir: Path,
+    *options: str,
+    key: str | None = KEY,
+    root: Path = ROOT,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[Service]:
     """The service, ready, on a data directory. It is stopped at the end if it still runs.
 
-    `root` is the folder of the release that is started.
+    `root` is the folder of the release that is started, `settings` what its environment has besides.
     """
-    service = start(data_dir, *options, key=key, root=root)
+    service = start(data_dir, *options, key=key, root=root, settings=settings)
     try:
         yield service
     finally:
@@ -76,7 +82,13 @@ def serving(data_dir: Path, *options: str, key: str | None = KEY, root: Path = R
             service.stop()
 
 
-def start(data_dir: Path, *options: str, key: str | None = KEY, root: Path = ROOT) -> Service:
+def start(
+    data_dir: Path,
+    *options: str,
+    key: str | None = KEY,
+    root: Path = ROOT,
+    settings: Mapping[str, str] | None = None,
+) -> Service:
     """Start the service and return once it says that it is ready. Without a key it makes one."""
     command = [
         sys.executable,
@@ -91,7 +103,12 @@ def start(data_dir: Path, *options: str, key: str | None = KEY, root: Path = ROO
     process = subprocess.Popen(
         [*command, *options],
         cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root), **({"TALLYSTICK_BOOTSTRAP_KEY": key} if key else {})},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(root),
+            **({"TALLYSTICK_BOOTSTRAP_KEY": key} if key else {}),
+            **(settings or {}),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

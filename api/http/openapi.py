@@ -65,6 +65,7 @@ _EXAMPLE_NAMES = {
     "asset": "swagger-ui.css",
     "provider": "simulator",
     "size": "21",
+    "log": "west",
 }
 
 HEADERS: dict[str, dict[str, Any]] = {

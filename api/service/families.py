@@ -63,6 +63,7 @@ def _families(seen: Seen) -> Iterator[Metric]:
     if figures.signs:
         yield from _deliveries(figures.signs)
         yield from _checkpoints(figures.signs)
+        yield from _witnessed(figures.signs)
 
 
 def _positions(progress: Sequence[Progress]) -> Iterator[Metric]:
@@ -124,6 +125,14 @@ def _checkpoints(signs: VitalSigns) -> Iterator[Metric]:
         "Age of the oldest event that no checkpoint covers, 0 if none",
         signs.unsigned_seconds,
     )
+
+
+def _witnessed(signs: VitalSigns) -> Iterator[Metric]:
+    ages = {sign.log: sign.unseen_seconds for sign in signs.witnessed}
+    words = "Time since the newest checkpoint of another installation was found to follow what was witnessed"
+    yield _gauges("witness_age_seconds", words, "log", ages)
+    disputes = {sign.log: sign.is_disputed for sign in signs.witnessed}
+    yield _gauges("witness_disputed", "1 if a checkpoint of the log contradicts it", "log", disputes)
 
 
 def _gauge(name: str, words: str, value: float) -> Metric:

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from hashlib import sha256
 
-from domain.model import accounts, keys, ledgers, moves, transactions
+from domain.model import accounts, checkpoints, keys, ledgers, moves, transactions
 from domain.model.events import Event, Recorded, State
 from domain.model.payouts import payout
 
-_NOUNS = (ledgers, accounts, transactions, payout, keys, moves)
+_NOUNS = (ledgers, accounts, transactions, payout, keys, moves, checkpoints)
 
 EVENT_TYPES: dict[str, type[Event]] = {
     event_type.TOPIC: event_type for noun in _NOUNS for event_type in noun.EVENTS

@@ -57,6 +57,11 @@ def arrival_stream(ledger: str) -> str:
     return f"{INSTALLATION}/arrivals/{ledger}"
 
 
+def witnessed_stream(name: str) -> str:
+    """Return the id of the stream of what was witnessed of another installation. It belongs to no ledger."""
+    return f"{INSTALLATION}/witnesses/{name}"
+
+
 def is_account_stream(stream: str) -> bool:
     """Tell whether a stream belongs to an account."""
     return "/accounts/" in stream

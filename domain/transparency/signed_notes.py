@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 SEED_BYTES = 32
 
 _ED25519 = b"\x01"
-_ID_BYTES = 4
+ID_BYTES = 4
+"""The length of a key's id, with which each signature begins."""
+
 SIGNATURE_MARK = "— "
 """The beginning of a signature line."""
 
@@ -41,7 +43,7 @@ class Verifier(NamedTuple):
     def key_id(self) -> bytes:
         """The four bytes that name the key in a signature."""
         named = self.name.encode() + b"\n" + _ED25519 + self.public_key
-        return hashlib.sha256(named).digest()[:_ID_BYTES]
+        return hashlib.sha256(named).digest()[:ID_BYTES]
 
     def __str__(self) -> str:
         return f"{self.name}+{self.key_id.hex()}+{b64encode(_ED25519 + self.public_key).decode()}"
@@ -81,9 +83,13 @@ class Signer(NamedTuple):
     def _key(self) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(self.seed)
 
+    def signature(self, text: str) -> bytes:
+        """Return the bare signature of a text."""
+        return self._key.sign(text.encode())
+
     def line(self, text: str) -> str:
         """Return the signature line of a text."""
-        signature = self.verifier.key_id + self._key.sign(text.encode())
+        signature = self.verifier.key_id + self.signature(text)
         return f"{SIGNATURE_MARK}{self.name} {b64encode(signature).decode()}\n"
 
 
@@ -107,17 +113,37 @@ def verified(note: str, verifiers: Sequence[Verifier]) -> str:
     text, lines = _parts(note)
     by_id = {(verifier.name, verifier.key_id): verifier for verifier in verifiers}
     accounted = False
-    signatures = [_signature(line) for line in lines]
+    signatures = [signature_of(line) for line in lines]
     for name, signature in signatures:
-        verifier = by_id.get((name, signature[:_ID_BYTES]))
+        verifier = by_id.get((name, signature[:ID_BYTES]))
         if verifier is not None:
-            if not verifier.accepts(text, signature[_ID_BYTES:]):
+            if not verifier.accepts(text, signature[ID_BYTES:]):
                 raise InvalidNote(f"the signature of {name} is not of this text")
             accounted = True
     if not accounted:
-        signed = [(name, signature[:_ID_BYTES].hex()) for name, signature in signatures]
+        signed = [(name, signature[:ID_BYTES].hex()) for name, signature in signatures]
         raise InvalidNote(_unknown(signed, [(name, key_id.hex()) for name, key_id in by_id]))
     return text
+
+
+def signers_of(note: str, verifiers: Iterable[Verifier]) -> tuple[Verifier, ...]:
+    """Return those of the verifiers that a signature of the note names and that confirm its text, in their order.
+
+    Raises `InvalidNote` if a signature of one of them does not fit the text, and `MalformedNote`.
+    """
+    text, lines = _parts(note)
+    made = {
+        (name, signature[:ID_BYTES]): signature[ID_BYTES:] for name, signature in map(signature_of, lines)
+    }
+    found = []
+    for verifier in dict.fromkeys(verifiers):
+        signature = made.get((verifier.name, verifier.key_id))
+        if signature is None:
+            continue
+        if not verifier.accepts(text, signature):
+            raise InvalidNote(f"the signature of {verifier.name} is not of this text")
+        found.append(verifier)
+    return tuple(found)
 
 
 def _unknown(signed: Sequence[tuple[str, str]], known: Sequence[tuple[str, str]]) -> str:
@@ -142,10 +168,11 @@ def _parts(note: str) -> tuple[str, list[str]]:
     return text + "\n", signatures.removesuffix("\n").split("\n")
 
 
-def _signature(line: str) -> tuple[str, bytes]:
+def signature_of(line: str) -> tuple[str, bytes]:
+    """Return the name in a signature line, and the key's id followed by the signature; raise `MalformedNote`."""
     name, _, encoded = line.removeprefix(SIGNATURE_MARK).partition(" ")
     signature = from_base64(encoded)
-    if not line.startswith(SIGNATURE_MARK) or not is_name(name) or len(signature) <= _ID_BYTES:
+    if not line.startswith(SIGNATURE_MARK) or not is_name(name) or len(signature) <= ID_BYTES:
         raise MalformedNote("a signature line is malformed")
     return name, signature
 

@@ -12,6 +12,7 @@ from projections.audit.payout_rules import PayoutRules
 from projections.audit.stored import BEYOND, INSTALLATION, Journal, Sample, Stored, Unfoldable
 from projections.audit.transaction_rules import Command, History, TransactionRules
 from projections.audit.violation import Violation, violation
+from projections.audit.witnessed_rules import WitnessedRules
 
 
 class Rules:
@@ -21,6 +22,7 @@ class Rules:
         self._accounts: dict[str, AccountFold] = {}
         self._ledgers: dict[str, int] = {}
         self._keys: dict[str, int] = {}
+        self._witnessed = WitnessedRules()
         self._scales: dict[tuple[str, str], int] = {}
         self._transactions = TransactionRules(self._accounts, history)
         self._payouts = PayoutRules(history)
@@ -53,6 +55,8 @@ class Rules:
                 yield from self._payouts.judge(event)
             elif event.topic.startswith("key."):
                 yield from self._of_key(event)
+            elif event.topic.startswith("checkpoint."):
+                yield from self._witnessed.judge(event)
             elif event.ledger == INSTALLATION:
                 yield from self._of_arrival(event)
             else:

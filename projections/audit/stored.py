@@ -59,6 +59,9 @@ CLASS_VERSIONS: Mapping[str, int] = {
     "key.made": 1,
     "key.rotated": 1,
     "key.revoked": 1,
+    "checkpoint.witnessed": 1,
+    "checkpoint.disputed": 1,
+    "checkpoint.dispute_settled": 1,
 }
 """The topics that are understood here, each with the newest version of its form."""
 

@@ -9,6 +9,14 @@ from domain.journal.queries import load
 _SQL = load(__name__)
 
 
+class WitnessSign(NamedTuple):
+    """How the witnessing of a log goes: the time since it was last found to follow, and whether it is in dispute."""
+
+    log: str
+    unseen_seconds: float
+    is_disputed: bool
+
+
 class VitalSigns(NamedTuple):
     """How deliveries and checkpoints are doing, at one instant.
 
@@ -19,7 +27,8 @@ class VitalSigns(NamedTuple):
     counts attempts by outcome.
 
     `checkpoint_seconds` is the age of the newest checkpoint, None if there is none. `unsigned_seconds` is the age of
-    the oldest event that no checkpoint covers, 0 if every event is covered.
+    the oldest event that no checkpoint covers, 0 if every event is covered. `witnessed` are the logs of other
+    installations.
     """
 
     webhooks_enabled: int
@@ -30,10 +39,12 @@ class VitalSigns(NamedTuple):
     attempts: dict[str, int]
     checkpoint_seconds: float | None
     unsigned_seconds: float
+    witnessed: tuple[WitnessSign, ...]
 
 
 def read_vital_signs(connection: Connection[Any]) -> VitalSigns:
     """Return the vital signs. Each query reads a few rows by an index, however large the tables are."""
     attempts: dict[str, int] = dict(_SQL["attempts"].rows(connection))
     deliveries, checkpoint = (_SQL[name].only(connection) for name in ("deliveries", "checkpoint"))
-    return VitalSigns._make((*deliveries, attempts, *checkpoint))
+    witnessed = tuple(_SQL["witnessed"].rows(connection, into=WitnessSign))
+    return VitalSigns._make((*deliveries, attempts, *checkpoint, witnessed))

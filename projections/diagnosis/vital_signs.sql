@@ -40,3 +40,15 @@ SELECT extract(epoch FROM clock_timestamp() - newest.signed_at)::double precisio
 FROM (VALUES (1)) AS one
 LEFT JOIN (SELECT size, signed_at FROM checkpoints ORDER BY number DESC LIMIT 1) AS newest ON true
 LEFT JOIN events AS next ON next.notification_id = coalesce(newest.size, 0) + 1;
+
+-- name: witnessed
+-- The newest event of a log's stream says whether it is in dispute.
+SELECT l.name,
+    greatest(0, extract(epoch FROM clock_timestamp() - coalesce(l.seen_at, l.added_at)))::double precision,
+    coalesce(newest.topic = 'checkpoint.disputed', false)
+FROM witnessed_logs AS l
+LEFT JOIN LATERAL (
+    SELECT topic FROM events WHERE in_stream(originator_id, '-/witnesses/' || l.name)
+    ORDER BY originator_version DESC LIMIT 1
+) AS newest ON true
+WHERE l.is_watched OR newest.topic = 'checkpoint.disputed' ORDER BY l.name;

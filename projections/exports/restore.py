@@ -7,8 +7,9 @@ from psycopg import Connection
 from domain.journal.abbreviations import Abbreviator
 from domain.journal.database import Database
 from domain.journal.queries import load
+from domain.model.checkpoints import CheckpointWitnessed
 from domain.model.moves import ArrivalBegun, MoveCancelled, Moved, MoveStarted
-from domain.model.streams import ledger_of
+from domain.model.streams import ledger_of, name_of
 from domain.model.times import EARLIEST, Instant
 from domain.transparency.export_format import Exported, read_event
 from projections.audit.stored import parsed
@@ -61,6 +62,7 @@ def _copy(
     """Copy the events; return the position and the recorded time of the last one. Note the ledgers that leave."""
     last: Exported | None = None
     abbreviate = Abbreviator()
+    witnessed = set[str]()
     with connection.cursor().copy(_SQL["copy"]) as copy:
         copy.set_types(_TYPES)
         for _, line in file.lines():
@@ -69,6 +71,10 @@ def _copy(
                 _note_move(last, moves)
             state, shares = abbreviate(last.topic, last.state)
             copy.write_row((last.stream, last.version, last.topic, state, last.position, shares))
+            if last.topic == CheckpointWitnessed.TOPIC:
+                witnessed.add(name_of(last.stream))
+    if witnessed:
+        _SQL["witnessed"].run(connection, {"names": sorted(witnessed)})
     if last is None:
         return 0, EARLIEST
     stored = parsed(last.stream, last.version, last.topic, last.state, last.position)

@@ -14,3 +14,8 @@ SELECT pg_notify(%(channel)s, %(position)s::text);
 
 -- name: keep_move
 INSERT INTO ledger_moves (ledger, state, installation) VALUES (%(ledger)s, %(state)s, %(installation)s);
+
+-- name: witnessed
+-- Streams are not found by their beginnings, so the names of witnessed logs are noted beside them.
+INSERT INTO witnessed_logs (name, is_watched) SELECT name, false FROM unnest(%(names)s::text[]) AS name
+ON CONFLICT (name) DO NOTHING;

@@ -35,6 +35,8 @@ class Verified(NamedTuple):
 
     `signed` is the checkpoint in the file, `saved` the largest of those given by the caller. Each is None unless a
     known key signed it. `shown` says in words what the saved checkpoints prove, and is empty if they prove nothing.
+    `agreed` is the largest saved checkpoint that was found to have the events of the file, and `contradicted` the first
+    that was found to have others, or more than there are. None if there is no such one.
     """
 
     since: int
@@ -43,6 +45,8 @@ class Verified(NamedTuple):
     signed: Checkpoint | None
     saved: Checkpoint | None
     shown: str
+    agreed: Checkpoint | None
+    contradicted: Checkpoint | None
     found: Sequence[Fault]
 
 
@@ -58,21 +62,32 @@ def verify(
     verifiers: Sequence[Verifier] = (),
     saved: Sequence[str] = (),
     sealing: Moment | None = None,
+    former: Sequence[Verifier] = (),
 ) -> Verified:
     """Verify an export, and that it continues the history of the checkpoints that were saved earlier.
 
-    Without `verifiers`, the keys in the file are used. Events recorded during `sealing` need not be signed yet.
+    Without `verifiers`, the keys in the file are used. `former` are keys that count for saved checkpoints too. Events
+    recorded during `sealing` need not be signed yet.
     Everything wrong is in the result; nothing is raised.
     """
-    return _Verification(file, verifiers, sealing).run(saved)
+    return _Verification(file, verifiers, sealing, former).run(saved)
 
 
 class _Verification:
     """One reading of a file, and what was found so far."""
 
-    def __init__(self, file: ExportFile, verifiers: Sequence[Verifier], sealing: Moment | None) -> None:
+    def __init__(
+        self,
+        file: ExportFile,
+        verifiers: Sequence[Verifier],
+        sealing: Moment | None,
+        former: Sequence[Verifier],
+    ) -> None:
         self._file = file
         self._verifiers = list(verifiers)
+        self._former = former
+        self._agreed: Checkpoint | None = None
+        self._contradicted: Checkpoint | None = None
         self._sealing = sealing
         self._times_of: dict[int, Instant | None] = {}
         self._shown = ""
@@ -100,7 +115,17 @@ class _Verification:
         self._compare_saved(earlier, signed)
         found = [Fault(code, times, tuple(self._words[code])) for code, times in self._times.items()]
         newest = earlier[-1] if earlier else None
-        return Verified(begin.since, begin.until, self._tree.root, signed, newest, self._shown, found)
+        return Verified(
+            begin.since,
+            begin.until,
+            self._tree.root,
+            signed,
+            newest,
+            self._shown,
+            self._agreed,
+            self._contradicted,
+            found,
+        )
 
     def find(self, code: str, words: str) -> None:
         """Count a finding, and keep its words if it is among the first of its code."""
@@ -128,7 +153,9 @@ class _Verification:
             self.find("checkpoint_missing", f"{name} is not there")
             return None
         try:
-            return open_checkpoint(tidied(note) if is_saved else note, self._verifiers)
+            if is_saved:
+                return open_checkpoint(tidied(note), [*self._verifiers, *self._former])
+            return open_checkpoint(note, self._verifiers)
         except MalformedNote as error:
             self.find("checkpoint_malformed", f"{name}: {error}")
             return None
@@ -218,25 +245,23 @@ class _Verification:
         The first that the events contradict stands for all larger ones. Together with the one before it, it bounds
         where the histories part.
         """
-        agreed: Checkpoint | None = None
         within = [saved for saved in earlier if saved.size <= self._tree.size]
         for saved in within:
             if not self._is_comparable(saved, "the saved checkpoint"):
                 continue
             if self._roots[saved.size] != saved.root:
                 words = f"the first {saved.size} events are not those of the saved checkpoint"
-                if agreed:
-                    words += (
-                        f": the first that differs is between positions {agreed.size + 1} and {saved.size}"
-                    )
-                self.find("history_rewritten", words)
+                if self._agreed:
+                    first = self._agreed.size + 1
+                    words += f": the first that differs is between positions {first} and {saved.size}"
+                self._contradict("history_rewritten", saved, words)
                 break
-            agreed = saved
-        if agreed:
-            words = f"nothing up to position {agreed.size} was changed since"
-            if recorded_at := self._times_of.get(agreed.size):
+            self._agreed = saved
+        if self._agreed:
+            words = f"nothing up to position {self._agreed.size} was changed since"
+            if recorded_at := self._times_of.get(self._agreed.size):
                 words += f"; the event there was recorded at {recorded_at}"
-            self._show(agreed, words)
+            self._show(self._agreed, words)
         if len(earlier) > len(within):
             self._compare_beyond(earlier[-1], signed)
 
@@ -248,11 +273,12 @@ class _Verification:
             if self._file.seal.head <= size:
                 lost = f"{size + 1} to {saved.size}" if saved.size > size + 1 else f"{saved.size}"
                 words = f"the journal ends at position {size}, and {covers}: what was at {lost} is missing"
-                self.find("events_missing", words)
+                self._contradict("events_missing", saved, words)
             else:
-                self.find("history_rewritten", f"{covers}, and the file has only {size}")
+                self._contradict("history_rewritten", saved, f"{covers}, and the file has only {size}")
         elif signed.size == saved.size and signed.root != saved.root:
-            self.find("history_rewritten", f"a different root of {saved.size} events was signed before")
+            words = f"a different root of {saved.size} events was signed before"
+            self._contradict("history_rewritten", saved, words)
         elif signed.size == saved.size:
             if self._leads_to(signed):
                 words = f"the events up to position {size} are the first of those that it covers"
@@ -260,6 +286,11 @@ class _Verification:
         else:
             words = f"the file ends at {size}, before the {saved.size} events of the saved checkpoint"
             self.find("checkpoint_incomparable", words)
+
+    def _contradict(self, code: str, saved: Checkpoint, words: str) -> None:
+        self.find(code, words)
+        if self._contradicted is None:
+            self._contradicted = saved
 
     def _is_comparable(self, checkpoint: Checkpoint, name: str) -> bool:
         """Tell whether the file has the root of a checkpoint's size. Finds `checkpoint_incomparable` if not."""

@@ -6,7 +6,9 @@ says so.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import merge
 from itertools import islice
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from psycopg import Connection, Cursor
@@ -76,23 +78,32 @@ def list_events(
     only: Callable[[JournalEvent], bool] | None = None,
     most_bytes: int | None = None,
     existing: Sequence[str] = (),
+    types: Sequence[str] = (),
 ) -> Page[JournalEvent]:
     """Return up to `limit` events of a ledger at positions from `low` to before `high`.
 
     `position` of the page is the position up to which they are complete: the head, unless more than `max_tail_events`
     would have to be read one by one. For `INSTALLATION` as the ledger, they are the events that belong to no ledger.
-    `only` filters the events found. The page ends early with the event that makes it larger than `most_bytes` as
-    stored, unless that is None. `existing` is as for `read_live`. Raises `JournalUnavailable` if events are too damaged
-    to search by time, and `ProjectionBehind` while there is no index.
+    If `types` are given, they are of one of these, and not of the type in `filters`. `only` filters the events found.
+    The page ends early with the event that makes it larger than `most_bytes` as stored, unless that is None. `existing`
+    is as for `read_live`. Raises `JournalUnavailable` if events are too damaged to search by time, and
+    `ProjectionBehind` while there is no index.
     """
 
     def read(cursor: Cursor[TupleRow], version: int) -> tuple[Rows[JournalEvent], int]:
         ((head,),) = cursor.execute(_HEAD).fetchall()
         known = indexed(cursor, version)
         upto = head if max_tail_events is None else min(head, known + max_tail_events)
-        search = _Search(cursor, version, ledger, filters, min(limit, CHUNK_EVENTS), descending)
-        span = search.span(low, min(upto + 1, high or upto + 1))
-        return _fitting(islice(filter(only, search.found(*span, known)), limit), most_bytes), upto
+        asked = [filters._replace(type=type) for type in types] or [filters]
+        chunk = min(limit, CHUNK_EVENTS)
+        searches = [_Search(cursor, version, ledger, each, chunk, descending) for each in asked]
+        span = searches[0].span(low, min(upto + 1, high or upto + 1))
+        found = merge(
+            *(search.found(*span, known) for search in searches),
+            key=attrgetter("position"),
+            reverse=descending,
+        )
+        return _fitting(islice(filter(only, found), limit), most_bytes), upto
 
     reading = read_live(connection, PROJECTION, read, existing=existing)
     rows, upto = reading.found

@@ -27,6 +27,9 @@ from projections.running.convoy import Convoy
 from projections.running.runner import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Runner, tell_nobody
 from projections.running.shares import Share
 from projections.transparency.signer import Sealer
+from projections.witnessing.settings import DEFAULT_PERIOD_SECONDS
+from projections.witnessing.sources import Source
+from projections.witnessing.witness import Witness
 
 _log = structlog.get_logger(__name__)
 
@@ -38,12 +41,15 @@ def run_projector(
     signing_seeds: Sequence[bytes] = (),
     tracer: Tracer | None = None,
     share: Share = Share(),  # noqa: B008  immutable
+    witnessed: Sequence[Source] = (),
+    witness_seconds: float = DEFAULT_PERIOD_SECONDS,
 ) -> None:
     """Install projections, run them and carry out their rebuilds until `stop` is set. Failures are retried.
 
     If the seals are among the projections, checkpoints are signed as well: with the keys of `signing_seeds`, or with a
     stored key if none are given. `tracer` is told of the batches that have events of sampled traces. `share` says which
-    of the projections are this process's while all processes run (`shares.py`).
+    of the projections are this process's while all processes run (`shares.py`). The logs in `witnessed` are looked at
+    every `witness_seconds`.
     """
     projections = tuple(projections)
     _prepare(database, stop, projections)
@@ -58,6 +64,9 @@ def run_projector(
     if seals.PROJECTION in projections:
         sealer = Sealer(database, signing_seeds, stop)
         threads.append(threading.Thread(target=sealer.run, name="sealer", daemon=True))
+    if witnessed:
+        witness = Witness(database, witnessed, signing_seeds, stop, witness_seconds)
+        threads.append(threading.Thread(target=witness.run, name="witness", daemon=True))
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -13,7 +13,16 @@ from domain.journal.database import Database
 from domain.journal.trouble import trouble_of
 from domain.placement.installations import Installation
 from scripts.commands.installation import DatabaseUrl, DataDir, InstallationName, Schema
-from scripts.doctor import backups, bridges, installation, journal, outbox, projections, server
+from scripts.doctor import (
+    backups,
+    bridges,
+    installation,
+    journal,
+    outbox,
+    projections,
+    server,
+    witnesses,
+)
 from scripts.doctor.examination import SQL, Check, Examined, Scope, examine, read_only
 from scripts.doctor.finding import Finding
 from scripts.doctor.report import Report, as_json, exit_code, show
@@ -42,6 +51,7 @@ OF_THE_INSTALLATION = (
     Check("webhook deliveries arrive", outbox.deliveries),
     Check("the broker answers", outbox.broker),
     Check("due work is done", journal.overdue),
+    Check("no witnessed log contradicts itself", witnesses.witnessed),
     Check("positions and versions have no gaps", journal.extent),
     Check("the journal keeps its rules", journal.rules),
     Check("snapshots match events", journal.snapshots),

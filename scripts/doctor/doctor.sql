@@ -201,6 +201,17 @@ WHERE d.due_at < clock_timestamp() - %(seconds)s * interval '1 s'
 AND last.topic IN ('transaction.accepted', 'transaction.held')
 ORDER BY d.due_at LIMIT 1000;
 
+-- name: witnessed
+-- The newest event of a log's stream says whether it is in dispute.
+SELECT l.name, extract(epoch FROM clock_timestamp() - coalesce(l.seen_at, l.added_at))::double precision,
+    l.last_error, coalesce(newest.topic = 'checkpoint.disputed', false)
+FROM witnessed_logs AS l
+LEFT JOIN LATERAL (
+    SELECT topic FROM events WHERE in_stream(originator_id, '-/witnesses/' || l.name)
+    ORDER BY originator_version DESC LIMIT 1
+) AS newest ON true
+WHERE l.is_watched OR newest.topic = 'checkpoint.disputed' ORDER BY l.name;
+
 -- name: disabled_webhooks
 SELECT id, url, disabled_reason FROM webhooks WHERE state = 'disabled' ORDER BY created_at;
 

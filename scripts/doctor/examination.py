@@ -36,6 +36,7 @@ class Limits(NamedTuple):
     unattended_seconds: float = 5.0
     look_again_seconds: float = 1.0
     overdue_seconds: float = 10.0
+    unwitnessed_seconds: float = 900.0
     skew_seconds: float = 2.0
     blocking_seconds: float = 5.0
     idle_in_transaction_seconds: float = 60.0

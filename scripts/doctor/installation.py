@@ -55,7 +55,7 @@ NEEDED = tuple(
         ),
         ("SELECT UPDATE", "head delivery_outcomes"),
         ("SELECT INSERT DELETE", "console_sessions snapshots"),
-        ("SELECT INSERT UPDATE", "placements"),
+        ("SELECT INSERT UPDATE", "placements witnessed_logs"),
         (
             "SELECT INSERT UPDATE",
             "api_keys rebuilds dead_letters webhooks deliveries delivery_attempts outbox_suppressions request_replays",

@@ -5,6 +5,7 @@
 
 import ctypes
 import gc
+import json
 import logging
 import os
 import signal
@@ -13,11 +14,15 @@ import sys
 import threading
 from collections.abc import MutableMapping
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
-from scripts.serving.surroundings import INSTALLATION, LIFELINE
+from scripts.serving.surroundings import INSTALLATION, LIFELINE, SIBLINGS
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+    from projections.witnessing.sources import Source
 
 GRACE_SECONDS = 10
 # A batch makes some hundred thousand objects and frees them all at once, without cycles. With the default threshold,
@@ -178,9 +183,29 @@ def run_projector(number: int = 0, shares: int = 1) -> None:
         signing_seeds=settings.signing_seeds,
         tracer=tracer,
         share=Share(number, shares),
+        witnessed=_witnessed(settings),
+        witness_seconds=settings.witness_seconds,
     )
     if tracer is not None:
         tracer.close()
+
+
+def _witnessed(settings: "Settings") -> "list[Source]":
+    """Return the logs to look at: those of the other installations of a placement, and of the services named."""
+    from domain.journal.database import Database
+    from projections.witnessing.service_log import ServiceLog
+    from projections.witnessing.sources import DatabaseLog
+
+    if not settings.witness_seconds:
+        return []
+    siblings = json.loads(os.environ.get(SIBLINGS, "{}"))
+    return [
+        *(
+            DatabaseLog(name, Database(place["database_url"], place["schema"]))
+            for name, place in siblings.items()
+        ),
+        *(ServiceLog(name, service) for name, service in settings.witnessed.items()),
+    ]
 
 
 def run_publisher() -> None:

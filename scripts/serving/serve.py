@@ -21,7 +21,7 @@ import typer
 
 from domain.release import ROOT
 from scripts.console import fail, settings_or_exit
-from scripts.serving.surroundings import INSTALLATION
+from scripts.serving.surroundings import INSTALLATION, SIBLINGS
 
 if TYPE_CHECKING:
     from api.settings import Settings
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 BIND_TIMEOUT_SECONDS = 5.0
 DATABASE_TIMEOUT_SECONDS = 10.0
 SAY_SECONDS = 3.0
+MAX_WITNESSED_SIBLINGS = 4
 # The API drains for 10 s (scripts/serving/processes.py). With PostgreSQL's fast shutdown everything ends within 20 s.
 API_STOP_TIMEOUT_SECONDS = 12.0
 PROJECTOR_STOP_TIMEOUT_SECONDS = 4.0
@@ -175,7 +176,7 @@ def _run(
                 of.database.url == postgres.url for of in installations
             )
             surroundings = of_process(process, os.environ, is_embedded=is_embedded, is_traced=is_traced)
-            return surroundings | environment | _places(process, settings, installations)
+            return surroundings | environment | _places(process, settings, installations, placed)
 
         of_api, simulators = environment_of("api", *placed), []
         if postgres and not settings.providers:
@@ -220,18 +221,37 @@ def _run(
         Supervisor([*children, *simulators], postgres, is_ready, announce).run()
 
 
-def _places(process: str, settings: "Settings", installations: "Sequence[Installation]") -> dict[str, str]:
-    """Return the settings that tell a process where its installations are."""
+def _places(
+    process: str,
+    settings: "Settings",
+    installations: "Sequence[Installation]",
+    placed: "Sequence[Installation]",
+) -> dict[str, str]:
+    """Return the settings that tell a process where its installations are, and a projector where all others are."""
     first = installations[0]
     places = {"TALLYSTICK_DATABASE_URL": first.database.url, "TALLYSTICK_SCHEMA": first.database.schema}
     if not settings.is_placement:
         return places
-    if process != "api":
-        return places | {INSTALLATION: first.name}
-    named = {
-        name: {"database_url": database.url, "schema": database.schema} for name, database in installations
-    }
-    return places | {"TALLYSTICK_INSTALLATIONS": json.dumps(named)}
+    if process == "api":
+        return places | {"TALLYSTICK_INSTALLATIONS": _named(installations)}
+    siblings = {SIBLINGS: _named(witnessed_by(first, placed))}
+    return places | {INSTALLATION: first.name} | (siblings if process == "projector" else {})
+
+
+def witnessed_by(own: "Installation", placed: "Sequence[Installation]") -> "Sequence[Installation]":
+    """Return the installations of a placement that one of them witnesses: those that follow it, as in a ring.
+
+    So each is witnessed by as many, and the work grows with the number of installations and not with its square.
+    """
+    after = placed.index(own) + 1
+    return [*placed[after:], *placed[: after - 1]][:MAX_WITNESSED_SIBLINGS]
+
+
+def _named(installations: "Sequence[Installation]") -> str:
+    """Return where some installations are, as JSON."""
+    return json.dumps(
+        {name: {"database_url": database.url, "schema": database.schema} for name, database in installations}
+    )
 
 
 @contextlib.contextmanager

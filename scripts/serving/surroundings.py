@@ -1,8 +1,8 @@
 """What each process of the service gets in its environment: what it needs and nothing more.
 
 The environment of a process can be read by its user, is written into core dumps, and is inherited by every process it
-starts. So only the projector gets the signing key and only the API gets the secrets of providers. PostgreSQL and the
-simulator get none of them.
+starts. So only the projector gets the signing key and the keys to witnessed services, and only the API gets the secrets
+of providers. PostgreSQL and the simulator get none of them.
 """
 
 from collections.abc import Collection, Mapping, MutableMapping
@@ -12,6 +12,9 @@ LIFELINE = "TALLYSTICK_LIFELINE"
 
 INSTALLATION = "TALLYSTICK_INSTALLATION"
 """The variable that holds the name of the installation that a process works for, if the service is a placement."""
+
+SIBLINGS = "TALLYSTICK_SIBLINGS"
+"""The variable that tells a projector of a placement where the other installations are, which it witnesses."""
 
 _OF_SYSTEM = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "TEMP", "TMP"),
@@ -33,7 +36,7 @@ _OF_ADAPTERS = (
 
 _OWN: Mapping[str, Collection[str]] = {
     "api": ("TALLYSTICK_PROVIDERS", "TALLYSTICK_INSTALLATIONS"),
-    "projector": ("TALLYSTICK_SIGNING_KEY",),
+    "projector": ("TALLYSTICK_SIGNING_KEY", "TALLYSTICK_WITNESSED"),
     "publisher": ("TALLYSTICK_NATS_URL",),
 }
 """Which process gets which secret setting. No child gets the bootstrap key, because the parent has already used it."""

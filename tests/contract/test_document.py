@@ -152,6 +152,7 @@ STATUSES = {
     "projection_not_found": 404,
     "dead_letter_not_found": 404,
     "checkpoint_not_found": 404,
+    "witnessed_log_not_found": 404,
     "dead_letter_closed": 409,
     "webhook_not_found": 404,
     "delivery_not_found": 404,

@@ -29,6 +29,7 @@ CHANGING = (
     "/v1/stuck",
     "/v1/installations",
     "/v1/audit/checkpoint",
+    "/v1/audit/witnesses",
     "/v1/ledgers/{ledger}/operations/{key}/trace",
 )
 
@@ -45,6 +46,7 @@ def named(path: str, book: Book) -> str:
         "delivery": "1",
         "provider": "simulator",
         "size": "1",
+        "log": "west",
     }
     return re.sub(r"{(\w+)}", lambda found: names[found[1]], path)
 

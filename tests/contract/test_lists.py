@@ -16,6 +16,9 @@ from api import resources as routes
 from api.app import create_app
 from api.resources import ENDPOINTS
 from api.settings import Settings
+from domain.model.checkpoints import CheckpointWitnessed
+from domain.model.events import Context
+from projections.witnessing.logs import read_logs, record, watch
 from tests.contract.answers import code_of, pointers_of
 from tests.contract.books import Book
 from tests.contract.serving import Served, serving
@@ -76,6 +79,7 @@ class Shop(Book):
             self.add_key()
             self.add_webhook()
             self.add_letter()
+            self.add_witnessed()
             self.transfer("a", "b", 1)
             self.transfer("c:d", "c:e", 1)
             self.await_payout(self.pay_out(1).json()["id"], "completed")
@@ -125,6 +129,23 @@ class Shop(Book):
 
     def add_payout(self) -> None:
         self.await_payout(self.pay_out(1).json()["id"], "completed")
+
+    def add_witnessed(self) -> None:
+        """Record a checkpoint of a log that has grown by one event."""
+        with self.served.database.connect("test witness") as connection:
+            watch(connection, "west")
+            log = read_logs(connection, "west").get("west")
+            event = CheckpointWitnessed(
+                origin="tallystick/west",
+                size=log.size + 1 if log else 1,
+                root="00" * 32,
+                note="",
+                verifiers=(),
+                grown_from=log.size if log else 0,
+                basis="grown",
+                cosignature="",
+            )
+            assert record(connection, "west", log, lambda _: event, Context("tallystick", str(uuid4())))
 
     def add_nothing(self) -> None:
         """Nothing can be added to this list, but the content of its items changes."""
@@ -181,6 +202,7 @@ LISTS = {
         "to=2000-01-01T00:00:00Z",
         ("from=2000-01-01T00:00:00Z",),
     ),
+    "list_witnessed": Listed("/v1/audit/witnesses/west/events", ("version",), Shop.add_witnessed),
     "list_keys": Listed("/v1/keys", ("id",), Shop.add_key),
     "list_projections": Listed("/v1/projections", ("name",), Shop.add_nothing),
     "list_dead_letters": Listed(
@@ -279,7 +301,9 @@ def test_every_list_is_held_to_the_contract() -> None:
 @each
 def test_it_takes_what_lists_take(shelf: Shelf) -> None:
     path = shelf.listed.path.partition("?")[0].replace("{hook}", "{id}").replace("/main", "/{ledger}")
-    parameters = DOCUMENT["paths"][path.replace("/a/", "/{address}/")]["get"]["parameters"]
+    parameters = DOCUMENT["paths"][path.replace("/a/", "/{address}/").replace("/west/", "/{log}/")]["get"][
+        "parameters"
+    ]
     names = {parameter["name"] for parameter in parameters if parameter["in"] == "query"}
     assert names >= {"page_size", "order", "cursor"}
     for other in shelf.listed.others:

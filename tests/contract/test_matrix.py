@@ -20,6 +20,7 @@ from api.security.keys import ROLES
 from projections.engine.dead_letters import add_letter
 from projections.engine.poison import Poison
 from projections.registry import PROJECTIONS
+from projections.witnessing.logs import watch
 from tests.contract.answers import code_of
 from tests.contract.books import Book
 from tests.contract.callers import Keys
@@ -83,6 +84,8 @@ ROUTES: dict[str, tuple[set[str], Whose]] = {
     "prove_inclusion": ({A, O}, "none"),
     "prove_consistency": ({A, O}, "none"),
     "get_verifier_key": ({A, O}, "none"),
+    "get_witnesses": ({A, O}, "none"),
+    "list_witnessed": ({A, O}, "none"),
     # Keys.
     "make_key": ({O}, "body"),
     "list_keys": ({A, O}, "list"),
@@ -179,6 +182,7 @@ def world(databases: Databases) -> Iterator[World]:
     with serving(databases) as served, served.client() as owner:
         keys = Keys(served, owner)
         with served.database.connect_as_owner("test owner") as connection:
+            watch(connection, "west")
             sides = furnished(served, owner, connection), furnished(served, owner, connection)
             yield World(served, callers(keys, owner, connection, sides[0].book.name), sides, owner)
         keys.close()
@@ -313,6 +317,7 @@ def ask(world: World, operation: str, caller: Caller, side: Side) -> httpx2.Resp
         "code": "forbidden",
         "asset": "swagger-ui.css",
         "size": "1",
+        "log": "west",
     }
     names |= named(world, operation, declared.path, side)
     path = re.sub(r"{(\w+)}", lambda found: names[found[1]], declared.path)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from domain.model import accounts, keys, ledgers, moves, transactions
+from domain.model import accounts, checkpoints, keys, ledgers, moves, transactions
 from domain.model.events import Event
 from domain.model.payouts import payout
 from domain.model.registry import EVENT_TYPES, evolve, fold
 from tests.unit.given_when_then import a_ledger, a_posting, an_account, credit, debit, given
 
-NOUNS = (accounts, ledgers, transactions, payout, keys, moves)
+NOUNS = (accounts, ledgers, transactions, payout, keys, moves, checkpoints)
 MODULES = {"ledger": ("ledgers", "moves")}
 """The modules of a noun that has several."""
 

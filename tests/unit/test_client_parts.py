@@ -172,7 +172,8 @@ def test_every_code_that_a_ledgers_caller_meets_has_a_class() -> None:
         "rebuild_not_under_way",
     }
     operating |= {
-        f"{kind}_not_found" for kind in ("checkpoint", "projection", "dead_letter", "webhook", "delivery")
+        f"{kind}_not_found"
+        for kind in ("checkpoint", "witnessed_log", "projection", "dead_letter", "webhook", "delivery")
     }
     of_http = {"not_found", "method_not_allowed", "head_too_large", "malformed_request", "malformed_json"}
     of_http |= {"request_timeout", "unsupported_media_type", "idempotency_key_missing", "cursor_invalid"}

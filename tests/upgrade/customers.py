@@ -12,7 +12,8 @@ import httpx2
 
 from tests.service import KEY, Service, transfer_body
 
-BOOK = "/v1/ledgers/main"
+LEDGER = "main"
+BOOK = f"/v1/ledgers/{LEDGER}"
 ADDRESSES = ["users:1", "users:2", "users:3", "users:4"]
 CUSTOMERS = 3
 OF_CUSTOMERS = "customer-"
@@ -51,24 +52,27 @@ def until(condition: Callable[[], Found]) -> Found:
     return found
 
 
-def send(client: httpx2.Client, service: Service, request: Request) -> httpx2.Response:
-    """Send a keyed request to a service."""
+def send(client: httpx2.Client, service: Service, request: Request, ledger: str = LEDGER) -> httpx2.Response:
+    """Send a keyed request about a ledger to a service."""
     headers = {"Authorization": f"Bearer {KEY}", "Idempotency-Key": request.key}
     if request.prefer:
         headers["Prefer"] = request.prefer
-    return client.post(f"{service.url}{BOOK}/{request.path}", json=request.body, headers=headers)
+    return client.post(
+        f"{service.url}/v1/ledgers/{ledger}/{request.path}", json=request.body, headers=headers
+    )
 
 
 class Customers:
-    """Customers who move money. `services` are the ones they may ask."""
+    """Customers who move money in one ledger. `services` are the ones they may ask."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: str = LEDGER, count: int = CUSTOMERS) -> None:
+        self.ledger = ledger
         self.services: list[Service] = []
         self.answered: list[Answered] = []
         self.answered_by: Counter[Service] = Counter()
         self.faults: list[str] = []
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(CUSTOMERS)]
+        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(count)]
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -131,7 +135,7 @@ class Customers:
         while monotonic() < give_up_at:
             service = chance.choice(self.services)
             try:
-                answer = send(client, service, request)
+                answer = send(client, service, request, self.ledger)
             except httpx2.TransportError:  # it was stopped
                 sleep(PAUSE_SECONDS)
                 continue

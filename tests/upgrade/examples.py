@@ -20,6 +20,7 @@ from domain.model.accounts import (
     MetadataChanged,
     Unfrozen,
 )
+from domain.model.checkpoints import CheckpointDisputed, CheckpointDisputeSettled, CheckpointWitnessed
 from domain.model.entries import Entry, PostedEntry
 from domain.model.events import Envelope, Event
 from domain.model.keys import KeyMade, KeyRevoked, KeyRotated
@@ -133,6 +134,15 @@ _DETAILS: dict[str, Any] = {
     "differs": ["metadata", WORDS],
 }
 
+_NOTE = f"tallystick/{_ID}\n26\nAAAA\n\n— tallystick/{_ID} x==\n"
+_LOG: dict[str, Any] = {
+    "origin": f"tallystick/{_ID}",
+    "size": 26,
+    "root": "00" * 32,
+    "note": _NOTE,
+    "verifiers": ("k+1+A",),
+}
+
 EVENTS: tuple[Event, ...] = (
     LedgerOpened(metadata={"note": WORDS}),
     AssetRegistered(code="USD", scale=2),
@@ -187,6 +197,9 @@ EVENTS: tuple[Event, ...] = (
     KeyMade(replaces=_ID, **_KEY),
     KeyRotated(replaced_by=_ID, **_KEY),
     KeyRevoked(**_KEY),
+    CheckpointWitnessed(grown_from=7, basis="rotated", cosignature="— tallystick/w y==\n", **_LOG),
+    CheckpointDisputed(contradiction="fork", disputed=_NOTE, stated_verifiers=("k+2+B",), **_LOG),
+    CheckpointDisputeSettled(decision="accepted", reason=WORDS, **_LOG),
 )
 
 SNAPSHOTS: dict[str, Account] = {

@@ -1,6 +1,6 @@
 """An older release, made from the present source tree, for tests of a deploy.
 
-It is a copy of the packages in a separate folder, with six differences that releases can have:
+It is a copy of the packages in a separate folder, with seven differences that releases can have:
 
 - It does not know `account.frozen`, so the projection that reads this event has an older shape.
 - It has `transaction.rejected` in version 2 and `payout.rejected` in version 1. Those versions do not store what a
@@ -9,6 +9,7 @@ It is a copy of the packages in a separate folder, with six differences that rel
 - It knows only `events`, which is a table to it, appends whole states to it and reads them from it. It lacks the
   migration that made `events` a view.
 - It finds streams by their names, and lacks the migration that made their keys.
+- It serves one installation: it lacks the map of a placement, and what was witnessed of other installations.
 - Both releases share the versions of all projections except that one.
 """
 
@@ -36,12 +37,14 @@ def make_older_release(folder: Path) -> Path:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     _forget_stored_events(folder)
     _forget_stream_keys(folder)
+    _forget_other_installations(folder)
     model = folder / "domain" / "model"
     _change(model / "accounts.py", _forget_frozen)
     _change(model / "transactions.py", lambda tree: _lower(tree, "TransactionRejected", 2))
     _change(model / "payouts" / "payout.py", lambda tree: _lower(tree, "PayoutRejected", 1))
     _change(model / "errors.py", _say_no_more)
-    _change(model / "keys.py", _forget_keys)
+    _change(model / "keys.py", _forget_events)
+    _change(model / "checkpoints.py", _forget_events)
     with (folder / "projections" / "read_models" / f"{RESHAPED}.py").open("a", encoding="utf-8") as module:
         module.write(f"\nPROJECTION = PROJECTION._replace(shape={OLDER_SHAPE})\n")
     return folder
@@ -82,6 +85,14 @@ def _forget_stream_keys(folder: Path) -> None:
         file.write_text(text, encoding="utf-8")
 
 
+def _forget_other_installations(folder: Path) -> None:
+    """Let it have neither the map of a placement nor the names of witnessed logs."""
+    for migration in ("0021_placements", "0023_witnesses"):
+        (folder / "domain" / "journal" / "migrations" / f"{migration}.sql").unlink()
+    signs = folder / "projections" / "diagnosis" / "vital_signs.py"
+    _replace(signs, {'tuple(_SQL["witnessed"].rows(connection, into=WitnessSign))': "()"})
+
+
 def _replace(file: Path, texts: Mapping[str, str]) -> None:
     text = file.read_text(encoding="utf-8")
     for old, new in texts.items():
@@ -108,8 +119,8 @@ def _forget_frozen(tree: ast.Module) -> None:
     raise AssertionError("the module has no EVENTS")
 
 
-def _forget_keys(tree: ast.Module) -> None:
-    """Remove all events of keys."""
+def _forget_events(tree: ast.Module) -> None:
+    """Remove all events of a module, so that they are events of an unknown topic."""
     (events,) = (
         statement
         for statement in tree.body

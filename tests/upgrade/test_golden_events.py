@@ -53,11 +53,10 @@ def test_what_was_stored_then_can_be_read_today(form: Form) -> None:
 
 @pytest.mark.parametrize("form", EVENTS_OF_ALL_TIMES, ids=str)
 def test_what_was_stored_then_is_what_the_document_describes(form: Form) -> None:
-    ledger = "-" if form.topic.startswith("key.") else "main"
+    name = {"key": "KeyEvent", "checkpoint": "WitnessedEvent"}.get(form.topic.partition(".")[0], "Event")
+    ledger = "main" if name == "Event" else "-"
     row = (f"{ledger}/a/b", 1, form.topic, GOLDEN[form], 1)
-    shown: list[tuple[str, Any]] = [
-        ("KeyEvent" if ledger == "-" else "Event", event_body(journal_event(row)))
-    ]
+    shown: list[tuple[str, Any]] = [(name, event_body(journal_event(row)))]
     if ledger == "main":
         shown.append(("WebhookMessage", json.loads(message_of(row, "https://ledger.example").body)))
     for name, body in shown:

@@ -16,16 +16,18 @@ PAST_SHOWN = 20
 
 @page("/console/audit")
 async def show_audit(view: View) -> Shown:
-    """Show the newest checkpoint, the keys that sign, the past checkpoints, and the forms that check."""
+    """Show the newest checkpoint, the keys that sign, past and witnessed checkpoints, and the forms that check."""
     query, on = view.asked("cursor", "from", "to"), {"installation": view.log}
-    newest, listed, verifiers, tree = await asyncio.gather(
+    newest, listed, verifiers, tree, witnesses = await asyncio.gather(
         view.api.get("/audit/checkpoints", order="desc", page_size=1, **on),
         view.api.get("/audit/checkpoints", order="desc", page_size=PAST_SHOWN, **query, **on),
         view.api.get("/audit/verifier-key", **on),
         view.api.get("/projections/seals", **on),
+        view.api.get("/audit/witnesses", **on),
     )
     signed = next(iter(newest.content["data"]), None)
     values = {**listed.content, "newest": signed, "verifiers": verifiers.text, "tree": tree.content}
+    values["witnessed"] = witnesses.content["logs"]
     title = f"Proofs of {view.log}" if view.log else "Proofs"
     return Shown(title, _sentence(signed, tree.content), values, signed and signed["size"])
 

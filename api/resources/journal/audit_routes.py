@@ -3,8 +3,9 @@
 import re
 from email.utils import format_datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
+from psycopg import Connection
 from pydantic import Field
 
 from api.http.consistency import Consistency
@@ -24,18 +25,26 @@ from api.resources.journal.audit_schemas import (
     GrowthQuery,
     InclusionProofBody,
     InclusionQuery,
+    WitnessedEventBody,
+    WitnessedQuery,
+    WitnessesBody,
     checkpoint_body,
     growth_body,
     inclusion_body,
+    witnessed_body,
 )
+from api.resources.journal.event_schemas import event_body
 from domain.model.times import moment
-from projections.errors import CheckpointNotFound, ProjectionBehind
+from projections.errors import CheckpointNotFound, ProjectionBehind, WitnessedLogNotFound
+from projections.read_models.event_history import journal_event
 from projections.read_models.seals import PROJECTION
 from projections.running.positions import progress
 from projections.transparency import checkpoints, proofs
 from projections.transparency.checkpoints import Signed
+from projections.witnessing import logs
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+_Version = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]
 _Place = tuple[Time, Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]]
 
 
@@ -191,3 +200,58 @@ async def get_verifier_key(call: Call[InstallationQuery, None]) -> Answer:
     """
     verifiers = await call.service.look_up(checkpoints.read_verifiers)
     return Answer(200, "".join(f"{verifier}\n" for verifier in verifiers).encode(), media_type=TEXT)
+
+
+@endpoint(
+    "GET",
+    "/v1/audit/witnesses",
+    summary="List the logs that are witnessed",
+    tag="Audit",
+    consistency=Consistency.JOURNAL,
+    roles=OVERSEER,
+    returns=[Returns(200, "The logs.", WitnessesBody, {"own_size": 41, "logs": [examples.WITNESSED_LOG]})],
+    concerns=Concerns.NONE,
+    spans=Spans.CHOSEN,
+)
+async def get_witnesses(call: Call[InstallationQuery, None]) -> Answer:
+    """Get the logs of other installations that this one witnesses, with the newest checkpoint recorded of each.
+
+    Whoever owns one of them cannot rewrite what it covers without contradicting this journal.
+    """
+    return json_answer(200, await call.service.look_up(_witnesses))
+
+
+def _witnesses(connection: Connection[Any]) -> WitnessesBody:
+    recorded = logs.read_logs(connection)
+    shown = [witnessed_body(look, recorded.get(look.name)) for look in logs.read_looks(connection)]
+    return {"own_size": logs.own_size(connection), "logs": shown}
+
+
+@endpoint(
+    "GET",
+    "/v1/audit/witnesses/{log}/events",
+    summary="List what was recorded of a witnessed log",
+    tag="Audit",
+    consistency=Consistency.JOURNAL,
+    roles=OVERSEER,
+    returns=[Returns(200, "A page of events.", Page[WitnessedEventBody], page_of(examples.WITNESSED_EVENT))],
+    problems=[WitnessedLogNotFound],
+    concerns=Concerns.NONE,
+    place=_Version,
+    spans=Spans.CHOSEN,
+)
+async def list_witnessed(call: Call[WitnessedQuery, None]) -> Answer:
+    """List every event of a witnessed log: checkpoints witnessed, disputes, and what operators decided about them.
+
+    With `--witness`, `tallystick verify` checks the other installation's journal against them.
+    """
+    query = call.query
+    read = partial(
+        logs.read_events,
+        name=call.path_params["log"],
+        after=call.cursor_position,
+        limit=query.page_size + 1,
+        descending=query.descending,
+    )
+    rows = await call.service.look_up(read)
+    return json_answer(200, page(call, rows, lambda row: event_body(journal_event(row)), lambda row: row[1]))

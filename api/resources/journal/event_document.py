@@ -10,10 +10,14 @@ from typing import Any, get_args
 from msgspec.json import schema_components
 
 from api.http.models.names import reference, union
-from api.resources.journal.event_schemas import KEY_TYPES, TYPES
+from api.resources.journal.event_schemas import KEY_TYPES, TYPES, WITNESSED_TYPES
+from domain.model.checkpoints import Basis, Decision
 from domain.model.events import Event
 from domain.model.payouts.payout import Verdict
 from domain.model.registry import EVENT_TYPES
+
+_CHOICES = {"PayoutVerdict": Verdict, "WitnessBasis": Basis, "DisputeDecision": Decision}
+"""The closed sets of words that only payloads have, by their names in the document."""
 
 
 def camel_case(topic: str) -> str:
@@ -32,11 +36,12 @@ def _first_paragraph(text: str) -> str:
 
 
 def with_events(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document with `Event` and `KeyEvent` as unions by `type`."""
+    """Return the document with `Event`, `KeyEvent` and `WitnessedEvent` as unions by `type`."""
     schemas = document["components"]["schemas"]
-    schemas["PayoutVerdict"] = {"title": "PayoutVerdict", "type": "string", "enum": [*get_args(Verdict)]}
+    for name, words in _CHOICES.items():
+        schemas[name] = {"title": name, "type": "string", "enum": [*get_args(words)]}
     schemas |= _payloads(schemas)
-    for name, topics in (("Event", TYPES), ("KeyEvent", KEY_TYPES)):
+    for name, topics in (("Event", TYPES), ("KeyEvent", KEY_TYPES), ("WitnessedEvent", WITNESSED_TYPES)):
         common = schemas[name]
         schemas |= {f"{camel_case(topic)}Event": _event(common, topic) for topic in topics}
         union_of = union("type", {topic: f"{camel_case(topic)}Event" for topic in topics})

@@ -20,7 +20,14 @@ from api.http.responses import HEAD, JSON, NDJSON, POSITION, Answer, Streamed, p
 from api.http.spanning.spans import Spans
 from api.resources.examples import page_of
 from api.resources.journal import examples
-from api.resources.journal.event_schemas import EventBody, EventsQuery, KeyEventBody, TrailQuery, event_body
+from api.resources.journal.event_schemas import (
+    KEY_TYPES,
+    EventBody,
+    EventsQuery,
+    KeyEventBody,
+    TrailQuery,
+    event_body,
+)
 from api.security.keys import EVERY_LEDGER, Key
 from domain.model.streams import INSTALLATION, key_stream, ledger_stream
 from domain.transparency.leaves import hash_of
@@ -165,6 +172,8 @@ def _reading(
         existing = []
         ledger = INSTALLATION
         more["only"] = partial(_is_shown, caller=call.caller, key_id=query.key_id)
+        # The records of witnesses belong to no ledger either, and there are many more of them.
+        more["types"] = () if query.type else KEY_TYPES
     else:
         existing = [ledger_stream(call.ledger)]
         ledger = call.ledger

@@ -19,8 +19,8 @@ from projections.read_models.event_keys import EventFilters
 
 MAX_ACTOR_LENGTH = 255
 
-# Events of keys belong to no ledger.
-TYPES = sorted(name for name in EVENT_TYPES if not name.startswith("key."))
+# Events of keys and of witnessed logs belong to no ledger.
+TYPES = sorted(name for name in EVENT_TYPES if not name.startswith(("key.", "checkpoint.")))
 
 
 def _is_type(name: str) -> str:
@@ -32,6 +32,7 @@ def _is_type(name: str) -> str:
 EventType = TypeAliasType("EventType", Annotated[str, WithJsonSchema({"type": "string", "enum": TYPES})])
 KeyEventType = TypeAliasType("KeyEventType", Literal["key.made", "key.rotated", "key.revoked"])
 KEY_TYPES: Sequence[str] = get_args(KeyEventType.__value__)
+WITNESSED_TYPES = sorted(name for name in EVENT_TYPES if name.startswith("checkpoint."))
 IdFilter = Annotated[
     str,
     Field(pattern=f"^(?:{UUID_PATTERN[1:-1]})?$", json_schema_extra={"format": "uuid"}),

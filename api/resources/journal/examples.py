@@ -108,3 +108,54 @@ GROWTH: dict[str, Any] = {
         "acfca191dcca991f54c07c54700b28ac8625e74614b2dadb96e7ae94694bedc8",
     ],
 }
+
+_WEST = "tallystick/0f2b8a52-5a6e-4f43-a9c7-5d0a1a4f3c11"
+_WEST_NOTE = (
+    f"{_WEST}\n120\nZnwC4PmoyX3lmTt7wulrKGqdXLGoCXEPdxOijcSQPE4=\n\n"
+    f"— {_WEST} kEaEOocMPV9y3J0n5Mjfy/7vJRhh57dgVUzDObtIAH0oSVyLLPtt8/FTGg20w7EgPTVw15ZGEvdfJD0Dirhsip2flQs=\n"
+)
+_COSIGNATURE = (
+    f"— {_ORIGIN} k0aEOgAAAABqxqkAIsoMPV9y3J0n5Mjfy/7vJRhh57dgVUzDObtIAH0oSVyLLPtt8/FTGg20w7EgPTVw15ZGEvdf"
+    "JD0Dirhsip2flQs=\n"
+)
+
+WITNESSED_LOG: dict[str, Any] = {
+    "name": "west",
+    "is_watched": True,
+    "origin": _WEST,
+    "size": 120,
+    "root_hash": "667c02e0f9a8c97de5993b7bc2e96b286a9d5cb1a809710f7713a28dc4903c4e",
+    "note": f"{_WEST_NOTE}{_COSIGNATURE}",
+    "recorded_at": TIME,
+    "position": 42,
+    "dispute": None,
+    "seen_at": TIME,
+    "seen_size": 120,
+    "last_error": None,
+}
+
+WITNESSED_EVENT: dict[str, Any] = {
+    "position": 42,
+    "stream": "-/witnesses/west",
+    "version": 7,
+    "type": "checkpoint.witnessed",
+    "schema_version": 1,
+    "recorded_at": TIME,
+    "actor": "tallystick",
+    "correlation_id": CORRELATION_ID,
+    "causation_id": CORRELATION_ID,
+    "idempotency_key": None,
+    "payload": {
+        "origin": _WEST,
+        "size": 120,
+        "root": "667c02e0f9a8c97de5993b7bc2e96b286a9d5cb1a809710f7713a28dc4903c4e",
+        "note": _WEST_NOTE,
+        "verifiers": [f"{_WEST}+9046843a+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4"],
+        "grown_from": 96,
+        "basis": "grown",
+        "cosignature": _COSIGNATURE,
+    },
+    "leaf_hash": "5a0ee3ed7a0e4ff0f4a0ff4a3bbd8c2bd0a0f8d5f0f3bc0a2f4bb8f2cf4f7f07",
+    "ledger": None,
+    "traceparent": None,
+}

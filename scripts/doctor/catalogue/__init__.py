@@ -2,7 +2,16 @@
 
 from collections.abc import Mapping
 
-from scripts.doctor.catalogue import examination, export, installation, journal, outbox, projections, server
+from scripts.doctor.catalogue import (
+    examination,
+    export,
+    installation,
+    journal,
+    outbox,
+    projections,
+    server,
+    witnesses,
+)
 from scripts.doctor.catalogue.kind import Kind
 
 CATALOGUE: Mapping[str, Kind] = {
@@ -13,4 +22,5 @@ CATALOGUE: Mapping[str, Kind] = {
     **outbox.KINDS,
     **journal.KINDS,
     **export.KINDS,
+    **witnesses.KINDS,
 }

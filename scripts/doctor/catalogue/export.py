@@ -62,4 +62,17 @@ KINDS: Mapping[str, Kind] = {
         "Signatures and gaps were checked. The rules of a ledger were not, since that needs the first event.",
         "Export from the first position.",
     ),
+    "witness_contradicts": Kind(
+        "error",
+        "Another installation recorded what this journal said before, and it says something else: whoever owns it"
+        " rewrote it, or it was restored to an earlier point.",
+        "Keep both journals as they are. If it was restored, go on as scripts/BACKUP.md says. Otherwise compare the"
+        " named range with an older export or backup of this journal.",
+    ),
+    "witness_unaware": Kind(
+        "error",
+        "Nothing in the witness's journal is about this one, so it shows nothing.",
+        "Give a witness of this journal. If it was restored under another origin, give the key of the former one with"
+        " --verifier-key.",
+    ),
 }

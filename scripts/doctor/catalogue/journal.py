@@ -64,5 +64,8 @@ KINDS: Mapping[str, Kind] = {
     "journal_settlement_exceeds_hold": Kind("error", "More was settled than was held.", TAMPERED),
     "journal_reversal_exceeds_original": Kind("error", "More was reversed than was posted.", TAMPERED),
     "journal_asset_conflict": Kind("error", "Amounts of different scales would be added up.", TAMPERED),
+    "journal_checkpoint_unmatched": Kind(
+        "error", "What was witnessed of another installation contradicts itself.", TAMPERED
+    ),
     "journal_key_reused": Kind("error", "A request was carried out twice.", TAMPERED),
 }

@@ -108,6 +108,20 @@ CASES: list[tuple[str, Series]] = [
         },
     ),
     (
+        "TallystickWitnessDisputed",  # and no word of its age, since nobody looks at it any more
+        {
+            'tallystick_witness_disputed{log="west"}': gauge(0, 1),
+            'tallystick_witness_age_seconds{log="west"}': gauge(10, 4_000),
+        },
+    ),
+    (
+        "TallystickWitnessLate",
+        {
+            'tallystick_witness_disputed{log="west"}': gauge(0, 0),
+            'tallystick_witness_age_seconds{log="west"}': gauge(10, 1_000),
+        },
+    ),
+    (
         "TallystickProjectionLagging",  # and no word of the checkpoint, which lags for that reason
         {
             "tallystick_checkpoint_lag_seconds": gauge(0, 400),

@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(600
 
 NOT_HERE = {
     "TallystickDiskFull": "it is not about the service, and has a disk of its own in test_disk.py",
+    "TallystickWitnessDisputed": "it is about two installations; tests/integration/test_witnesses.py has them",
+    "TallystickWitnessLate": "it is about two installations; tests/integration/test_witnesses.py has them",
 }
 """The alerts that are not made to fire here, and why."""
 

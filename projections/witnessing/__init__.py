@@ -1,0 +1,1 @@
+"""Witnessing: records what other installations signed, and finds when one of them rewrites its past."""

@@ -1,0 +1,1 @@
+"""What commands do with the checkpoints that installations witness of each other."""
