@@ -24,6 +24,7 @@ from api.service.figures import FiguresReader
 from api.service.key_cache import KeyCache
 from api.service.metrics import Metrics
 from api.service.replay_log import ReplayLog
+from api.service.replica import Replica
 from api.service.request_log import RequestLog
 from api.service.service import Service
 from api.service.writer import Writer
@@ -98,6 +99,8 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Application:
         try:
             yield {"service": service}
         finally:
+            if service.replica is not None:
+                await service.replica.close()
             await asyncio.get_running_loop().run_in_executor(None, _stop, service, tracer)
 
     return Application(cors_origins=settings.allowed_origins, lifespan=lifespan, tracer=tracer)
@@ -127,8 +130,10 @@ def _start(
     payer = Payer(
         database, ledger, providers, max_clock_difference_seconds=limit, observe=metrics.provider_call
     )
-    for part in (ledger, replays, waiter, worker, payer):
-        part.start()
+    waiter.start()
+    if not settings.read_only:
+        for part in (ledger, replays, worker, payer):
+            part.start()
     return Service(
         ledger=ledger,
         writer=writer,
@@ -151,15 +156,25 @@ def _start(
         checkpoints=CheckpointWatch(),
         figures=FiguresReader(),
         log=RequestLog(),
+        replica=_replica(settings) if settings.read_only else None,
+    )
+
+
+def _replica(settings: Settings) -> Replica:
+    return Replica(
+        settings.primary_url,
+        forwards=settings.forward,
+        max_replay_lag_seconds=settings.max_replay_lag_seconds,
     )
 
 
 def _stop(service: Service, tracer: Tracer | None) -> None:
     """Commit what waits, then close everything."""
-    service.payer.stop()
-    service.worker.stop()
+    if service.replica is None:
+        service.payer.stop()
+        service.worker.stop()
+        service.replays.stop()
     service.waiter.stop()
-    service.replays.stop()
     service.reading.shutdown()
     service.streaming.shutdown()
     service.ledger.close()

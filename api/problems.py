@@ -160,6 +160,32 @@ class MalformedRequest(HttpRefusal):
     status = 400
 
 
+class ReadOnlyReplica(HttpRefusal):
+    """This server reads a copy of the ledger. It takes no writes, and does not answer what only the primary can vouch
+    for. Nothing was recorded. Send the request to the primary: `primary` is its address, if this server was told."""
+
+    code = "read_only_replica"
+    # RFC 9110 §15.5.20: this server can give no authoritative answer, and the request may be sent to another. A 503
+    # would have clients try here again, in vain.
+    status = 421
+
+
+class PrimaryUnreachable(HttpRefusal):
+    """This server reads a copy and passes this request on to the primary, but cannot connect to it. Nothing was
+    sent."""
+
+    code = "primary_unreachable"
+    status = 503
+
+
+class PrimaryUnanswered(HttpRefusal):
+    """This server reads a copy and has passed the request on to the primary, and no whole answer came back. It may have
+    been carried out. If the request has a key, `operation` tells, and the same request with the same key is safe."""
+
+    code = "primary_unanswered"
+    status = 504
+
+
 class InternalError(HttpRefusal):
     """The server failed. The correlation id finds the fault in the logs. The same idempotency key can be sent again."""
 

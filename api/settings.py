@@ -7,11 +7,11 @@ from base64 import b64decode
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.application import MAX_CLOCK_DIFFERENCE_SECONDS
-from domain.journal.database import Database
+from domain.journal.database import Database, ReadOnlyDatabase
 from domain.model.streams import PROVIDER_PATTERN
 from domain.transparency.signed_notes import SEED_BYTES
 from projections.outbox.destinations import Policy
@@ -76,6 +76,14 @@ class Settings(BaseSettings):
     # How far this machine's clock and the database's may differ. Beyond that, this process writes nothing.
     max_clock_difference_seconds: float = Field(MAX_CLOCK_DIFFERENCE_SECONDS, gt=0, allow_inf_nan=False)
 
+    # Only read, from a hot standby or a primary. Whatever must be asked of the primary is refused, or passed on.
+    read_only: bool = False
+    # The address at which the primary's service is reached: told to callers, and where `forward` passes requests on.
+    primary_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$", validate_default=True)
+    forward: bool = Field(False, validate_default=True)
+    # How far the copy may be behind the primary before the service calls itself not ready. None: it does not matter.
+    max_replay_lag_seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
+
     # The service's address as seen from outside. It becomes the `source` of published events.
     public_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$")
     # A NATS broker. Without one, nothing is published to NATS.
@@ -104,6 +112,20 @@ class Settings(BaseSettings):
         if not all("!" <= character <= "~" for character in text):
             raise ValueError("must consist of visible ASCII characters, since it is sent in a header")
         return key
+
+    @field_validator("primary_url", "forward")
+    @classmethod
+    def _belongs_to_a_replica(cls, value: str | bool, info: ValidationInfo) -> str | bool:
+        if value and not info.data.get("read_only"):
+            raise ValueError("is for a service that only reads: set TALLYSTICK_READ_ONLY=true too")
+        return value
+
+    @field_validator("forward")
+    @classmethod
+    def _has_an_address(cls, forward: bool, info: ValidationInfo) -> bool:
+        if forward and not info.data.get("primary_url"):
+            raise ValueError("needs TALLYSTICK_PRIMARY_URL, the address to pass requests on to")
+        return forward
 
     @field_validator("cors_origins")
     @classmethod
@@ -138,7 +160,8 @@ class Settings(BaseSettings):
         """The database of the service. Raises `ValueError` if no URL is set."""
         if self.database_url is None:
             raise ValueError("TALLYSTICK_DATABASE_URL is not set")
-        return Database(self.database_url, self.schema_)
+        kind = ReadOnlyDatabase if self.read_only else Database
+        return kind(self.database_url, self.schema_)
 
     @property
     def publishing(self) -> Publishing:

@@ -31,15 +31,17 @@ from api.http.consistency import Prefer, preferences
 from api.http.cursors import decode_cursor, encode_cursor, list_identity
 from api.http.declaration import OVERSEER, Concerns, Declaration
 from api.http.fields import body_errors, query_errors
+from api.http.forwarding import operation_path, pass_on
 from api.http.idempotency import idempotency_key
 from api.http.request import SESSION, RequestHead
-from api.http.responses import DRY_RUN, JSON, Answer, Streamed, unless_unchanged
+from api.http.responses import DRY_RUN, HEAD, JSON, POSITION, Answer, Streamed, unless_unchanged
 from api.problems import Forbidden, InvalidShape, Unauthenticated, UnsupportedMediaType
 from api.security.keys import EVERY_LEDGER, NOBODY, Key
 from api.service.body_room import RoomShare
 from api.service.key_cache import KNOWN_FOR_SECONDS
+from api.service.replica import Replica
 from api.service.service import Service
-from domain.model.errors import JournalUnavailable
+from domain.model.errors import JournalUnavailable, LedgerError, NotFound
 from domain.model.events import Context
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
@@ -114,7 +116,16 @@ class Endpoint:
 
         A key that ends during the request is shown nothing more: the result of a long read is not sent, and a stream
         stops. A write that was carried out is answered all the same.
+
+        A replica passes on to the primary what a copy may not answer, if it is told to. What the console asks for is
+        never passed on: it has no key to show.
         """
+        replica: Replica | None = scope["state"]["service"].replica
+        if replica is not None and replica.forwards and self._is_for_primary(scope):
+            headers = scope["head"].headers
+            if SESSION not in headers:
+                await self._pass_on(scope, receive, send, replica)
+                return
         try:
             answer = await self._answer(scope, receive, send)
             if answer is not None:
@@ -124,6 +135,37 @@ class Endpoint:
                 if name in scope:
                     scope[name].leave()
 
+    def _is_for_primary(self, scope: Scope) -> bool:
+        """Tell whether only the primary may answer a request. It then is not for a copy of the ledger."""
+        needs_primary = self.declared.needs_primary
+        if needs_primary is None:
+            return dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("consistency") != "eventual"
+        return needs_primary
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, replica: Replica) -> None:
+        declared, operation = self.declared, None
+        if declared.is_keyed:
+            try:
+                key = idempotency_key(scope["head"].headers.get(b"idempotency-key"))
+                operation = operation_path(scope["path_params"], key)
+            except LedgerError:
+                pass  # the primary refuses it
+        await pass_on(scope, receive, send, replica, declared.max_body_bytes, operation)
+
+    async def _serve_from_copy(
+        self, call: Call[Any, Any], scope: Scope, replica: Replica
+    ) -> Answer | Streamed:
+        """Return the answer of a copy to a read. The console is shown what else it holds, and where it says nothing.
+
+        That something is not in the copy does not mean that it was not recorded.
+        """
+        try:
+            return await self._serve(call)
+        except NotFound:
+            if not self._is_for_primary(scope):
+                raise
+            raise replica.refusal("This copy of the ledger does not have it. The primary may.") from None
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Answer | None:
         """Return the answer to a request, or None if it was sent part by part."""
         began = monotonic()
@@ -131,9 +173,12 @@ class Endpoint:
         is_dry_run = getattr(call.query, "dry_run", False)
         if is_dry_run:
             scope["is_dry_run"] = True  # read when a refusal is answered
-        answer = await self._serve(call)
+        replica = call.service.replica
+        answer = await (self._serve(call) if replica is None else self._serve_from_copy(call, scope, replica))
         if "place" in scope:
             scope["place"].end_work()
+        if replica is not None:
+            _note_head(call.service, answer)
         if isinstance(answer, Streamed):
             if scope["method"] == "HEAD":
                 await answer.send_without_parts(send)
@@ -170,6 +215,8 @@ class Endpoint:
             self._allow(caller, names)
             if declared.ledgers_of:
                 await self._allow_thing(service, caller, names)
+        if service.replica is not None:
+            self._require_copied(scope, service.replica)
         if declared.writes:
             service.writer.require_room()
         if declared.is_signed:
@@ -212,6 +259,12 @@ class Endpoint:
             place,
             listed,
         )
+
+    def _require_copied(self, scope: Scope, replica: Replica) -> None:
+        """Raise `ReadOnlyReplica` unless the copy may answer. To the console it shows whatever it has."""
+        is_read_of_console = SESSION in scope["head"].headers and self.declared.method == "GET"
+        if self._is_for_primary(scope) and not is_read_of_console:
+            raise replica.refusal()
 
     def _allow(self, caller: Key, names: Mapping[str, str]) -> None:
         """Raise `Forbidden` unless the caller has one of the roles, and the ledgers that the request names."""
@@ -310,6 +363,13 @@ async def overseer(call: Call[Any, Any]) -> Key | None:
     except (Unauthenticated, JournalUnavailable):
         return None
     return None if OVERSEER.isdisjoint(caller.roles) or caller.granted is not None else caller
+
+
+def _note_head(service: Service, answer: Answer | Streamed) -> None:
+    """Remember the newest head that was told, so that no refusal names an older one. A writer would know it."""
+    told = answer.headers.get(HEAD) or answer.headers.get(POSITION)
+    if told is not None:
+        service.waiter.note_head(int(told))
 
 
 def _make_room(scope: Scope, caller: Key, size: int) -> None:

@@ -31,6 +31,9 @@ from api.problems import (
     InternalError,
     MalformedJson,
     MalformedRequest,
+    PrimaryUnanswered,
+    PrimaryUnreachable,
+    ReadOnlyReplica,
     RequestTimeout,
     Unauthenticated,
     UnsupportedMediaType,
@@ -96,6 +99,11 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer"},
     },
     "Preference-Applied": {"description": "`respond-async`.", "schema": {"type": "string"}},
+    "Ledger-Primary": {
+        "description": "Where the primary is reached, on a refusal `read_only_replica`. Absent if the"
+        " server was not told.",
+        "schema": {"type": "string", "format": "uri"},
+    },
     "Location": {"description": "The path of the resource that was made.", "schema": {"type": "string"}},
     "Dry-Run": {
         "description": "`true` on the answer to `dry_run=true`: nothing was recorded, and there is no Location.",
@@ -159,6 +167,8 @@ def refusals(declared: Declaration) -> Iterator[type[LedgerError]]:
         yield Forbidden
     if declared.body:
         yield from (BodyTooLarge, UnsupportedMediaType, MalformedJson)
+    if declared.needs_primary is not False:
+        yield from (ReadOnlyReplica, PrimaryUnreachable, PrimaryUnanswered)
     yield Overloaded
     if declared.is_keyed:
         yield from (IdempotencyKeyMissing, IdempotencyKeyInvalid, IdempotencyKeyReused)

@@ -16,6 +16,7 @@ from api.service.figures import FiguresReader
 from api.service.key_cache import KeyCache
 from api.service.metrics import Metrics
 from api.service.replay_log import ReplayLog
+from api.service.replica import Replica
 from api.service.request_log import RequestLog
 from api.service.writer import Writer
 from domain.application import LedgerApplication
@@ -33,7 +34,8 @@ class Service(NamedTuple):
 
     `document` returns the OpenAPI document. `destinations` says where webhooks may send. `reading` runs blocking reads;
     `streaming` runs the many reads of one long answer. `turns` has as many places as `reading` has threads. If
-    `metrics_are_public`, figures of the books are shown to callers without a key.
+    `metrics_are_public`, figures of the books are shown to callers without a key. A service that only
+    reads has a `replica`; its writer, worker and payer are never started.
     """
 
     ledger: LedgerApplication
@@ -57,6 +59,7 @@ class Service(NamedTuple):
     checkpoints: CheckpointWatch
     figures: FiguresReader
     log: RequestLog
+    replica: Replica | None = None
 
     def position(self) -> int:
         """Return the newest position of the journal that this process knows."""

@@ -51,6 +51,9 @@ def serve(
     projector: Annotated[
         bool, typer.Option(help="Also run the projector and the publisher, each in its own process")
     ] = True,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Only answer reads, from a hot standby or a primary")
+    ] = False,
 ) -> None:
     """Run the ledger's service until stopped. Each option can be set in the environment too, as TALLYSTICK_PORT and so
     on.
@@ -71,7 +74,10 @@ def serve(
         workers=workers,
         projectors=projectors,
         schema_=schema,
+        read_only=read_only or None,
     )
+    if settings.read_only and not settings.database_url:
+        fail("a service that only reads needs the database that it reads: give a --database-url")
     try:
         listening = _listen(settings.host, settings.port)
         postgres = None if settings.database_url else EmbeddedPostgres(settings.data_dir)
@@ -121,7 +127,8 @@ def prepare(settings: "Settings", database: "Database") -> str | None:
 def _run(
     settings: "Settings", listening: socket.socket, postgres: "EmbeddedPostgres | None", *, projector: bool
 ) -> None:
-    from domain.journal.database import Database
+    from domain.journal.database import Database, ReadOnlyDatabase
+    from scripts.serving.readable import require_readable
     from scripts.serving.simulator_beside import PROVIDERS, simulator_beside
     from scripts.serving.supervisor import Child, Supervisor
     from scripts.serving.surroundings import of_process, of_simulator
@@ -129,7 +136,9 @@ def _run(
 
     database = Database(postgres.url if postgres else str(settings.database_url), settings.schema_)
     address = f"http://{_bracketed(settings.host)}:{listening.getsockname()[1]}"
-    if made_key := prepare(settings, database):
+    if settings.read_only:
+        require_readable(ReadOnlyDatabase(*database))
+    elif made_key := prepare(settings, database):
         # At once: whatever ends this start before it is ready, the key is made and never shown again.
         _show_key(address, made_key)
     # Judged here, so that what is wrong is said once for all processes.
@@ -161,7 +170,7 @@ def _run(
             )
             for n in range(settings.workers)
         ]
-        if projector:
+        if projector and not settings.read_only:
             shares = settings.projectors
             followers = [["projector", str(number), str(shares)] for number in range(shares)]
             children += [
@@ -190,6 +199,7 @@ def _environment(settings: "Settings", database: "Database") -> Iterator[dict[st
     environment = {
         "TALLYSTICK_DATABASE_URL": database.url,
         "TALLYSTICK_SCHEMA": database.schema,
+        "TALLYSTICK_READ_ONLY": "true" if settings.read_only else "false",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     }
     if settings.workers == 1:

@@ -94,7 +94,7 @@ async def list_trail(call: Call[TrailQuery, None]) -> Answer | Streamed:
     if prefers(accept, NDJSON, JSON):
         return await _streamed(call)
     read = _reading(call, call.cursor_position, call.query.page_size + 1)
-    found = await _reached(call, call.service.query, read)
+    found = await _reached(call, call.service.look_up, read)
     return projected_page(call, found, event_body, lambda event: event.position)
 
 
