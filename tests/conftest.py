@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 from uuid import uuid4
 
@@ -21,6 +21,10 @@ from hypothesis import settings
 
 from domain.journal.database import Database
 from tests.databases import Databases
+from tests.standbys import STANDBY_URL, TOPOLOGY, base_backup, commit_at_standbys
+
+if TYPE_CHECKING:
+    from scripts.serving.embedded_postgres import EmbeddedPostgres
 
 # Timing never decides a test, and the machine may be busy.
 settings.register_profile("without deadlines", deadline=None)
@@ -48,9 +52,28 @@ def server() -> Iterator[str]:
         ):
             postgres.start()
         try:
-            yield postgres.superuser_url
+            with ExitStack() as stack:
+                if TOPOLOGY in os.environ:
+                    stack.enter_context(_standby_of(postgres, Path(folder)))
+                yield postgres.superuser_url
         finally:
             postgres.stop()
+
+
+@contextmanager
+def _standby_of(primary: "EmbeddedPostgres", folder: Path) -> Iterator[None]:
+    """A standby that has applied each commit before it is acknowledged."""
+    from scripts.serving.embedded_postgres import EmbeddedPostgres
+
+    base_backup(folder / "data", folder / "standby")
+    standby = EmbeddedPostgres(folder / "standby")
+    standby.start()
+    try:
+        commit_at_standbys(primary)
+        with environment(STANDBY_URL, standby.superuser_url):
+            yield
+    finally:
+        standby.stop()
 
 
 def _fast_folder() -> str | None:

@@ -7,6 +7,7 @@ idempotency key, named resources, version, rules.
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -31,7 +32,7 @@ from api.http.consistency import Prefer, preferences
 from api.http.cursors import decode_cursor, encode_cursor, list_identity
 from api.http.declaration import OVERSEER, Concerns, Declaration
 from api.http.fields import body_errors, query_errors
-from api.http.forwarding import operation_path, pass_on
+from api.http.forwarding import announce_wait, operation_path, pass_on
 from api.http.idempotency import idempotency_key
 from api.http.request import SESSION, RequestHead
 from api.http.responses import DRY_RUN, HEAD, JSON, POSITION, Answer, Streamed, unless_unchanged
@@ -150,7 +151,21 @@ class Endpoint:
                 operation = operation_path(scope["path_params"], key)
             except LedgerError:
                 pass  # the primary refuses it
-        await pass_on(scope, receive, send, replica, declared.max_body_bytes, operation)
+        try:
+            await pass_on(scope, receive, send, replica, declared.max_body_bytes, operation)
+        except LedgerError:
+            if declared.roles:
+                # Whoever this process knows is told how far the copy is. The refusal is the same for everybody.
+                with suppress(Unauthenticated, Forbidden, JournalUnavailable):
+                    caller = await _caller(scope["state"]["service"], scope["head"].headers)
+                    self._allow(caller, scope["path_params"])
+                    scope["caller"] = caller
+            raise
+
+    def _waits(self, call: Call[Any, Any]) -> bool:
+        """Tell whether a read may have to wait for a projection: not each is known to be there."""
+        position = getattr(call.query, "min_position", None) if self.declared.projected else None
+        return position is not None and not call.service.waiter.have_all_reached(position)
 
     async def _serve_from_copy(
         self, call: Call[Any, Any], scope: Scope, replica: Replica
@@ -174,6 +189,8 @@ class Endpoint:
         if is_dry_run:
             scope["is_dry_run"] = True  # read when a refusal is answered
         replica = call.service.replica
+        if replica is not None and self._waits(call):
+            announce_wait(scope, replica, self.path)
         answer = await (self._serve(call) if replica is None else self._serve_from_copy(call, scope, replica))
         if "place" in scope:
             scope["place"].end_work()

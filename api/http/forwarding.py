@@ -18,7 +18,7 @@ from httpx2 import (
     TransportError,
 )
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from api.http.consistency import MAX_WAIT_SECONDS
 from api.http.request import RequestHead
@@ -77,6 +77,22 @@ async def pass_on(
         raise _unanswered(operation) from None
     finally:
         await response.aclose()
+
+
+def announce_wait(scope: Scope, replica: Replica, route: str) -> None:
+    """Let the primary know of a read that waits for a projection, unless that was done a moment ago.
+
+    A projection for whose rows nobody waits lets more events collect before it advances, and a standby can notify
+    nobody. So the primary gets the read too, with the caller's key: it waits there as well.
+    """
+    headers: Mapping[bytes, bytes] = scope["head"].headers
+    is_plain = b"authorization" in headers and b"content-length" not in headers
+    if replica.forwards and is_plain and replica.may_announce(route):
+        replica.announce(_request(scope, _nothing, replica.primary_url, 0))
+
+
+async def _nothing() -> Message:
+    return {"type": "http.request"}
 
 
 def operation_path(names: Mapping[str, str], key: str | None) -> str | None:

@@ -32,8 +32,9 @@ class Families(Collector):
         """Yield every family."""
         yield _gauge("ready", "1 if the process can read and write, as /readyz says", self._is_ready)
         replay = self._figures.replay
-        if replay and replay.is_copy and replay.lag_seconds is not None:
-            yield _gauge("replay_lag_seconds", "How old the copy is that a replica reads", replay.lag_seconds)
+        if replay and replay.lag_seconds is not None:
+            words = "How old the copy is that the process reads, 0 on a primary"
+            yield _gauge("replay_lag_seconds", words, replay.lag_seconds)
         yield from _positions(self._figures.progress)
         yield from _stuck(self._figures.stuck)
         if self._figures.signs:

@@ -282,6 +282,11 @@ class PositionWaiter:
         with self._changed:
             return self._is_there(name, position)
 
+    def have_all_reached(self, position: int) -> bool:
+        """Tell whether every projection is known to reflect a position."""
+        with self._changed:
+            return all(seen.reflects(position) for name, seen in self._known.items() if name != NATS)
+
     def _reached_or_wanted(self, name: str, position: int) -> bool:
         with self._changed:
             if self._is_there(name, position):

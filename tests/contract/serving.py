@@ -1,5 +1,6 @@
 """A running service for the tests of this folder, with a projector and a payment provider."""
 
+import os
 import socket
 import threading
 from base64 import b64encode
@@ -26,6 +27,7 @@ from scripts.simulator.faults import Faults, Rates
 from scripts.simulator.server import Simulator
 from tests.contract.answers import Checked
 from tests.databases import Databases
+from tests.standbys import TOPOLOGY, copy_of
 
 KEY = "tk_the_key_of_the_tests_of_the_contract"
 
@@ -38,12 +40,14 @@ START_TIMEOUT_SECONDS = 20.0
 
 
 class Served(NamedTuple):
-    """A service under test: its database, its address, the check of its answers, and its payment provider."""
+    """A service under test: its database, its address, the check of its answers, its payment provider, and its
+    settings."""
 
     database: Database
     url: str
     checked: "Checked"
     simulator: Simulator
+    settings: Settings
 
     def client(self, key: str | None = KEY) -> httpx2.Client:
         """A client whose every answer is checked. With `key` None it sends no key."""
@@ -86,11 +90,31 @@ def serving_on(database: Database, **more: Any) -> Iterator[Served]:
     stop = threading.Event()
     projector = threading.Thread(target=run_projector, args=(database, stop, tuple(PROJECTIONS.values())))
     projector.start()
-    with bound, running_server(create_app(settings), bound):
-        yield Served(database, url, _checked(), simulator)
+    with bound, running_server(create_app(settings), bound), _front(settings, url) as front:
+        yield Served(database, front, _checked(), simulator, settings)
     simulator.stop()
     stop.set()
     projector.join()
+
+
+@contextmanager
+def _front(of_primary: Settings, url: str) -> Iterator[str]:
+    """The address that callers know: that of the primary or, if the topology says so, of a replica before it."""
+    if TOPOLOGY not in os.environ:
+        yield url
+        return
+    with replica_of(of_primary, url, copy_of(of_primary.database), forward=True) as front:
+        yield front
+
+
+@contextmanager
+def replica_of(of_primary: Settings, url: str, copy: Database, **more: Any) -> Iterator[str]:
+    """A service that only reads a copy, in this process. `url` is where the primary is. Yields its address."""
+    settings = of_primary.model_copy(
+        update={"database_url": copy.url, "read_only": True, "primary_url": url, **more}
+    )
+    with listening() as bound, running_server(create_app(settings), bound) as address:
+        yield address
 
 
 @cache
