@@ -11,10 +11,11 @@ from domain.journal.database import Database
 from domain.journal.migrations import names
 from domain.journal.trouble import Trouble, trouble_of
 from projections.running.positions import all_progress
+from projections.running.replay import read_replay
 from scripts.serving.database import give_up
 
 PATIENCE_SECONDS = 10.0
-"""How long to wait for a server that starts, or for what the primary has just migrated."""
+"""How long to wait for a server that starts, or for what a primary has just migrated."""
 
 SAY_SECONDS = 3.0
 _MISSING = (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)
@@ -33,15 +34,17 @@ def require_readable(database: Database) -> None:
 
 
 def _trouble_with(database: Database) -> Trouble | None:
-    """Return why this release cannot read the schema, None if it can."""
+    """Return why this release cannot read the schema, None if it can. It may pass if a primary can bring what lacks."""
     newer: list[str] = []
+    is_copy = False
     try:
         with database.connect("tallystick serve") as connection:
+            is_copy = read_replay(connection).is_copy
             applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
+            newer = sorted(applied.difference(names()))
             if missing := [name for name in names() if name not in applied]:
                 words = f"the schema is older than this release, which reads {missing[-1]}: migrate the primary first"
-                return Trouble(words, may_pass=True)
-            newer = sorted(applied.difference(names()))
+                return Trouble(words, may_pass=is_copy)
             all_progress(connection)
             find_key(connection, b"")
             return None
@@ -49,5 +52,4 @@ def _trouble_with(database: Database) -> Trouble | None:
         if newer and isinstance(error, _MISSING):
             return Trouble(f"the schema is of a newer release ({newer[-1]}), which this one cannot read")
         trouble = trouble_of(error, database)
-        # What is not there yet may still be on its way from the primary.
-        return trouble._replace(may_pass=trouble.may_pass or isinstance(error, _MISSING))
+        return trouble._replace(may_pass=trouble.may_pass or (is_copy and isinstance(error, _MISSING)))

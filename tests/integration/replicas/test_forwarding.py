@@ -120,7 +120,7 @@ def test_a_lost_answer_never_reads_as_a_failure(pair: Pair, book: Book) -> None:
     with FaultyProxy(host, int(port)) as proxy, replica_before(pair, proxy.url) as client:
         pair.replayed()
         behind = Book(client, book.name)
-        for fault, balance in ((Fault.REQUEST_LOST, 0), (Fault.ANSWER_LOST, 10)):
+        for fault, balance in ((Fault.REQUEST_LOST, 0), (Fault.ANSWER_LOST, 20)):
             key = fault.name
             proxy.plan([fault])
             lost = behind.transfer("a", "b", 10, key)

@@ -202,7 +202,7 @@ def test_a_login_that_may_only_read_is_enough(pair: Pair, primary: httpx2.Client
             "/v1/audit/checkpoint",
         ):
             assert client.get(path).status_code == 200
-        assert 'tallystick_stuck{kind="payout_stuck"}' in client.get("/metrics").text
+        assert 'tallystick_stuck{kind="payout_contradictory"}' in client.get("/metrics").text
 
 
 def test_a_replica_cannot_write_even_on_a_primary(pair: Pair, primary: httpx2.Client, book: Book) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from psycopg import Connection
 from api.service.connections import looked_up
 from domain.application import LedgerApplication
 from domain.journal.database import ReadOnlyDatabase
+from domain.journal.migrations import latest
 from domain.model.errors import JournalUnavailable
 from scripts.serving.embedded_postgres import EmbeddedPostgres
 from tests.integration.replicas.pairs import run, servers, write
@@ -33,6 +35,14 @@ def ended(*options: str) -> tuple[int, str]:
     return done.returncode, done.stderr.splitlines()[-1]
 
 
+@contextmanager
+def changed(server: EmbeddedPostgres, change: str, back: str) -> Iterator[None]:
+    """The installation is changed meanwhile."""
+    run(server, f"SET search_path = tallystick; {change}")
+    yield
+    run(server, f"SET search_path = tallystick; {back}")
+
+
 def test_it_needs_a_database_that_this_release_can_read(
     both: tuple[EmbeddedPostgres, EmbeddedPostgres], tmp_path: Path
 ) -> None:
@@ -42,15 +52,20 @@ def test_it_needs_a_database_that_this_release_can_read(
         "tallystick: a service that only reads needs the database that it reads: give a --database-url",
     )
     missing = ended("--database-url", primary.superuser_url, "--schema", "other")
-    assert missing == (3, "tallystick: the schema other was not migrated: run `tallystick migrate` first")
-    run(
-        primary,
-        "DELETE FROM tallystick.migrations WHERE name = (SELECT max(name) FROM tallystick.migrations)",
-    )
-    code, words = ended("--database-url", primary.superuser_url)
+    assert missing == (3, 'tallystick: the schema "other" was not migrated: run `tallystick migrate` first')
+    applied = f"INSERT INTO migrations VALUES ('{latest()}')"
+    with changed(primary, f"DELETE FROM migrations WHERE name = '{latest()}'", applied):
+        code, words = ended("--database-url", primary.superuser_url)
     assert code == 3
-    assert "the schema is older than this release" in words
-    assert "migrate the primary first" in words
+    assert (
+        f"the schema is older than this release, which reads {latest()}: migrate the primary first" in words
+    )
+    newer = "INSERT INTO migrations VALUES ('9999_newer'); ALTER TABLE dead_letters RENAME TO letters"
+    as_before = "DELETE FROM migrations WHERE name = '9999_newer'; ALTER TABLE letters RENAME TO dead_letters"
+    with changed(primary, newer, as_before):
+        code, words = ended("--database-url", primary.superuser_url)
+    assert code == 3
+    assert "the schema is of a newer release (9999_newer), which this one cannot read" in words
 
 
 def test_a_setting_of_a_replica_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
