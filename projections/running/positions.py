@@ -28,7 +28,7 @@ from projections.running.replay import read_replay
 POLL_SECONDS = 0.5
 RECONNECT_SECONDS = 0.5
 
-SOONEST_POLL_SECONDS = 0.005
+SOONEST_POLL_SECONDS = 0.002
 LATEST_POLL_SECONDS = 0.1
 PART_OF_WAIT = 0.1
 """On a copy, nobody hears of an advance. So while somebody waits, positions are polled: after a tenth of the time for
