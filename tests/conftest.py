@@ -44,12 +44,7 @@ def server() -> Iterator[str]:
 
     with tempfile.TemporaryDirectory(prefix="tallystick-test-", dir=_fast_folder()) as folder:
         postgres = embedded_postgres.EmbeddedPostgres(Path(folder) / "data")
-        with (
-            # Each worker keeps several services running.
-            patch.dict(embedded_postgres.SETTINGS, max_connections="400"),
-            # All of the cache is searched whenever a database is made or dropped.
-            patch.object(embedded_postgres, "MAX_SHARED_BUFFERS", embedded_postgres.MIN_SHARED_BUFFERS),
-        ):
+        with _settings_of_tests():
             postgres.start()
         try:
             with ExitStack() as stack:
@@ -61,13 +56,28 @@ def server() -> Iterator[str]:
 
 
 @contextmanager
+def _settings_of_tests() -> Iterator[None]:
+    """What servers are started with meanwhile."""
+    from scripts.serving import embedded_postgres
+
+    with (
+        # Each worker keeps several services running.
+        patch.dict(embedded_postgres.SETTINGS, max_connections="400"),
+        # All of the cache is searched whenever a database is made or dropped.
+        patch.object(embedded_postgres, "MAX_SHARED_BUFFERS", embedded_postgres.MIN_SHARED_BUFFERS),
+    ):
+        yield
+
+
+@contextmanager
 def _standby_of(primary: "EmbeddedPostgres", folder: Path) -> Iterator[None]:
     """A standby that has applied each commit before it is acknowledged."""
     from scripts.serving.embedded_postgres import EmbeddedPostgres
 
     base_backup(folder / "data", folder / "standby")
     standby = EmbeddedPostgres(folder / "standby")
-    standby.start()
+    with _settings_of_tests():
+        standby.start()
     try:
         commit_at_standbys(primary)
         with environment(STANDBY_URL, standby.superuser_url):

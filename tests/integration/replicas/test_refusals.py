@@ -1,15 +1,19 @@
 """What a replica refuses, and says where to send it."""
 
+import re
 from typing import Any
 
 import httpx2
 import pytest
 
+import api.console.pages.all  # noqa: F401  (lists the pages)
+from api.console.view import PAGES
 from api.http.consistency import Consistency
 from api.http.endpoint import Endpoint
 from api.resources import ENDPOINTS
 from tests.contract.books import Book
 from tests.contract.callers import Keys
+from tests.contract.serving import KEY
 from tests.integration.replicas.pairs import Pair, caller, run, write
 
 pytestmark = pytest.mark.integration
@@ -94,3 +98,40 @@ def test_the_position_of_a_write_is_reached(
     path = f"{book.path}/accounts/b"
     asked: dict[str, Any] = {"consistency": "eventual", "min_position": position}
     assert refusing.get(path, params=asked).json()["balance"] == 10
+
+
+def test_pages_are_read_from_the_copy(pair: Pair, primary: httpx2.Client, book: Book) -> None:
+    made = book.transfer("a", "b", 10, "shown")
+    id, position = made.json()["id"], int(made.headers["Ledger-Position"])
+    with caller(pair.served.url, None) as browser:
+        browser.post("/console/sign-in", data={"key": KEY})
+        cookies = dict(browser.cookies)
+    pair.replayed()
+    names = {
+        "ledger": book.name,
+        "address": "a",
+        "key": "shown",
+        "id": id,
+        "name": "balances",
+        "position": str(position),
+    }
+    with caller(pair.refusing, None) as browser:
+        browser.cookies.update(cookies)
+        shown = 0
+        for page in PAGES:
+            asked = set(re.findall(r"{(\w+)}", page.path))
+            is_of_another = "{id}" in page.path and "transactions/{id}" not in page.path
+            needs_more = "/proofs/" in page.path or page.path.endswith("/trace")
+            if is_of_another or needs_more or not asked <= names.keys():
+                continue
+            answer = browser.get(page.path.format(**names))
+            assert answer.status_code in (200, 303), (page.path, answer.text)
+            if answer.status_code == 200 and "<main" in answer.text:
+                shown += 1
+                assert "This is read from a copy of the ledger" in answer.text, page.path
+        assert shown > 10
+        freeze = browser.get(f"/console/ledgers/{book.name}/accounts/a/freeze")
+        assert "This server only reads a copy of the ledger" in freeze.text
+        missing = browser.get(f"/console/ledgers/{book.name}/transactions/{NAMES['id']}")
+        assert missing.status_code == 421
+        assert "This copy of the ledger does not have it" in missing.text
