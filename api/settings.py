@@ -79,8 +79,8 @@ class Settings(BaseSettings):
     # Only read, from a hot standby or a primary. Whatever must be asked of the primary is refused, or passed on.
     read_only: bool = False
     # The address at which the primary's service is reached: told to callers, and where `forward` passes requests on.
-    primary_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$", validate_default=True)
-    forward: bool = Field(False, validate_default=True)
+    primary_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$")
+    forward: bool = False
     # How far the copy may be behind the primary before the service calls itself not ready. None: it does not matter.
     max_replay_lag_seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
 
@@ -112,13 +112,6 @@ class Settings(BaseSettings):
         if not all("!" <= character <= "~" for character in text):
             raise ValueError("must consist of visible ASCII characters, since it is sent in a header")
         return key
-
-    @field_validator("primary_url", "forward")
-    @classmethod
-    def _belongs_to_a_replica(cls, value: str | bool, info: ValidationInfo) -> str | bool:
-        if value and not info.data.get("read_only"):
-            raise ValueError("is for a service that only reads: set TALLYSTICK_READ_ONLY=true too")
-        return value
 
     @field_validator("forward")
     @classmethod

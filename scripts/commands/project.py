@@ -42,6 +42,8 @@ def set_up(database_url: str | None, schema: str | None) -> None:
         fail(
             "an embedded database is served by `tallystick serve`, which does this too; give a --database-url"
         )
+    if settings.read_only:
+        fail("TALLYSTICK_READ_ONLY is set, and this writes: it runs beside the primary")
     from domain.journal.database import Database
 
     prepare(settings, Database(settings.database_url, settings.schema_))

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ def both(module_path: Path) -> Iterator[tuple[EmbeddedPostgres, EmbeddedPostgres
         yield both
 
 
-def ended(*options: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "scripts.tallystick", "serve", "--port", "0", "--read-only", *options]
+def ended(*options: str, command: Sequence[str] = ("serve", "--port", "0", "--read-only")) -> tuple[int, str]:
+    command = [sys.executable, "-m", "scripts.tallystick", *command, *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stderr.splitlines()[-1]
 
@@ -74,6 +74,14 @@ def test_a_setting_of_a_replica_needs_one(monkeypatch: pytest.MonkeyPatch) -> No
         2,
         "tallystick: TALLYSTICK_FORWARD: Value error, needs TALLYSTICK_PRIMARY_URL, the address to pass requests on to",
     )
+
+
+def test_what_writes_does_not_run_where_only_reading_is_asked_for(
+    both: tuple[EmbeddedPostgres, EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALLYSTICK_READ_ONLY", "true")
+    code, words = ended("--database-url", both[0].superuser_url, command=("project",))
+    assert (code, "this writes" in words) == (3, True)
 
 
 class Overtaken:
