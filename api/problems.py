@@ -29,6 +29,9 @@ from projections.errors import ProjectionBehind
 
 MEDIA_TYPE = "application/problem+json"
 
+PRIMARY = "Ledger-Primary"
+"""The header of a replica's refusal that names the primary's address."""
+
 MAX_ERRORS = 100
 """How many errors an answer names. A client corrects these and asks again; more would make the answer endless."""
 
@@ -169,6 +172,12 @@ class ReadOnlyReplica(HttpRefusal):
     # would have clients try here again, in vain.
     status = 421
 
+    def __init__(self, detail: str | None = None, primary: str = "") -> None:
+        """`primary` is the address of the primary, empty if this server was not told."""
+        super().__init__(detail, {PRIMARY: primary} if primary else None)
+        if primary:
+            self.details = {"primary": primary}
+
 
 class PrimaryUnreachable(HttpRefusal):
     """This server reads a copy and passes this request on to the primary, but cannot connect to it. Nothing was
@@ -177,6 +186,9 @@ class PrimaryUnreachable(HttpRefusal):
     code = "primary_unreachable"
     status = 503
 
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})
+
 
 class PrimaryUnanswered(HttpRefusal):
     """This server reads a copy and has passed the request on to the primary, and no whole answer came back. It may have
@@ -184,6 +196,12 @@ class PrimaryUnanswered(HttpRefusal):
 
     code = "primary_unanswered"
     status = 504
+
+    def __init__(self, operation: str | None = None) -> None:
+        """`operation` is the path that tells what became of a keyed request, None if the request has no key."""
+        super().__init__()
+        if operation is not None:
+            self.details = {"operation": operation, "retry": "safe"}
 
 
 class InternalError(HttpRefusal):

@@ -67,14 +67,14 @@ async def pass_on(
     try:
         response = await replica.send(request)
     except (ConnectError, ConnectTimeout, PoolTimeout):
-        raise PrimaryUnreachable(headers={"Retry-After": "1"}) from None
+        raise PrimaryUnreachable from None
     except TransportError:
-        raise _unanswered(operation) from None
+        raise PrimaryUnanswered(operation) from None
     try:
         scope["is_forwarded"] = True  # the answer has the headers that every answer has
         await _send_back(response, send)
     except TransportError:
-        raise _unanswered(operation) from None
+        raise PrimaryUnanswered(operation) from None
     finally:
         await response.aclose()
 
@@ -174,10 +174,3 @@ async def _send_back(response: Response, send: Send) -> None:
     async for part in response.aiter_raw():
         await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
-
-
-def _unanswered(operation: str | None) -> PrimaryUnanswered:
-    refused = PrimaryUnanswered()
-    if operation is not None:
-        refused.details |= {"operation": operation, "retry": "safe"}
-    return refused

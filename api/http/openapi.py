@@ -21,6 +21,7 @@ from api.http.responses import JSON
 from api.problem_examples import example_of
 from api.problems import (
     MEDIA_TYPE,
+    PRIMARY,
     BodyTooLarge,
     CursorInvalid,
     CursorMismatch,
@@ -99,7 +100,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer"},
     },
     "Preference-Applied": {"description": "`respond-async`.", "schema": {"type": "string"}},
-    "Ledger-Primary": {
+    PRIMARY: {
         "description": "Where the primary is reached, on a refusal `read_only_replica`. Absent if the"
         " server was not told.",
         "schema": {"type": "string", "format": "uri"},
@@ -354,7 +355,7 @@ def _header(name: str, words: str, *, required: bool = False, **more: str) -> di
 
 
 def _common_headers(declared: Declaration, status: int) -> list[str]:
-    names = ["Correlation-Id", "traceparent"]
+    names = ["Correlation-Id", "traceparent", *((PRIMARY,) if status == ReadOnlyReplica.status else ())]
     if declared.path.startswith("/v1/ledgers") and status not in (401, 403):
         names.append("Ledger-Position")
         if declared.may_lag:

@@ -13,9 +13,6 @@ LIMITS = Limits(max_connections=256, max_keepalive_connections=64, keepalive_exp
 ANNOUNCE_SECONDS = 0.5
 """How long after a read was announced to the primary, at least, another of the same route is."""
 
-PRIMARY = "Ledger-Primary"
-"""The header that names the primary's address."""
-
 
 class Replica:
     """A service that answers from a copy what a copy can answer. The rest it refuses, or passes on to the primary."""
@@ -37,11 +34,7 @@ class Replica:
 
     def refusal(self, detail: str | None = None) -> ReadOnlyReplica:
         """Return the refusal of a request that only the primary may answer."""
-        if not self.primary_url:
-            return ReadOnlyReplica(detail)
-        refused = ReadOnlyReplica(detail, {PRIMARY: self.primary_url})
-        refused.details["primary"] = self.primary_url
-        return refused
+        return ReadOnlyReplica(detail, self.primary_url)
 
     async def send(self, request: Request) -> Response:
         """Send a request to the primary once; return its answer, whose body is still to be read.

@@ -32,7 +32,7 @@ SOONEST_POLL_SECONDS = 0.002
 LATEST_POLL_SECONDS = 0.1
 PART_OF_WAIT = 0.1
 """On a copy, nobody hears of an advance. So while somebody waits, positions are polled: after a tenth of the time for
-which the last to come has waited, but within these bounds. A poll takes some 0.2 ms of the processors."""
+which the last to come has waited, but within these bounds. A poll takes 0.25 ms of the processors."""
 
 WANT_AGAIN_SECONDS = 0.5
 """How long after it was announced that somebody waits for a projection, at least, it is announced again."""
