@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,7 +25,7 @@ from projections.outbox.destinations import Policy
 from projections.process_managers.due_worker import Worker
 from projections.process_managers.payer import Payer
 from projections.process_managers.providers.interface import Provider
-from projections.running.positions import PositionWaiter, Wait
+from projections.running.positions import PositionWaiter, Wait, WaitOutcome, progress
 
 Read = TypeVar("Read")
 
@@ -71,8 +72,16 @@ class Service(NamedTuple):
         waited = await self.waiter.wait_async(projection, position, timeout_seconds)
         # The waiter hears of the head with the positions of projections. What was recorded here is known before.
         wait = waited._replace(head=max(waited.head, self.writer.position))
+        if self.replica is not None and not wait.has_arrived:
+            wait = await self._looked(projection, position, wait)
         self.metrics.wait(projection, wait.outcome, monotonic() - began)
         return wait
+
+    async def _looked(self, projection: str, position: int, wait: Wait) -> Wait:
+        """Return how a wait ended by what the copy itself says: its positions were looked at some time ago."""
+        seen = await self.look_up(partial(progress, name=projection))
+        self.waiter.note_head(seen.head)
+        return Wait(WaitOutcome.ARRIVED if seen.reflects(position) else wait.outcome, seen, seen.head)
 
     async def read(self, function: Callable[..., Read], *arguments: Any) -> Read:
         """Call a blocking function in a thread for reads; return its result.

@@ -150,11 +150,16 @@ class Wait(NamedTuple):
     seen: Progress | None
     head: int
 
+    @property
+    def has_arrived(self) -> bool:
+        """Whether the projection has reached the position."""
+        return self.outcome in (WaitOutcome.ARRIVED, WaitOutcome.UNANNOUNCED)
+
     def arrived(self) -> Progress:
         """Return how far the projection is. Raises `JournalUnavailable` if that is unknown, or `ProjectionBehind`."""
         if self.seen is None or self.outcome is WaitOutcome.UNREACHABLE:
             raise JournalUnavailable("unreachable")
-        if self.outcome not in (WaitOutcome.ARRIVED, WaitOutcome.UNANNOUNCED):
+        if not self.has_arrived:
             raise ProjectionBehind(self.seen.position, self.head, self.seen.state)
         return self.seen
 

@@ -16,11 +16,13 @@ from api.http.declaration import OVERSEER, READER, Concerns, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.fields import MAX_POSITION, Page
 from api.http.pages import PAGE_BYTES, projected_page
+from api.http.read_your_writes import may_be_to_come
 from api.http.responses import HEAD, JSON, NDJSON, POSITION, Answer, Streamed, prefers
 from api.resources.examples import page_of
 from api.resources.journal import examples
 from api.resources.journal.event_schemas import EventBody, EventsQuery, KeyEventBody, TrailQuery, event_body
 from api.security.keys import EVERY_LEDGER, Key
+from domain.model.errors import NotFound
 from domain.model.streams import INSTALLATION, key_stream, ledger_stream
 from projections.engine.live_version import Page as Found
 from projections.engine.live_version import ends_early
@@ -180,9 +182,13 @@ async def _reached(call: _Asked, query: Callable[[_Read], Awaitable[_Events]], r
     time.
     """
     position = call.query.min_position
-    found = await query(read)
-    if position is None or found.position >= position:
-        return found
+    try:
+        found = await query(read)
+        if position is None or found.position >= position:
+            return found
+    except NotFound:
+        if position is None or not may_be_to_come(call.service, position):
+            raise
     waited = await call.service.wait_for(PROJECTION.name, position, call.prefer.wait_seconds)
     seen = waited.arrived()
     found = await query(read)

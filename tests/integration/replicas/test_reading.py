@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from domain.journal.database import Database
-from tests.contract.books import Book
+from tests.contract.books import Book, new_book
 from tests.contract.serving import replica_of
 from tests.integration.replicas.pairs import Pair, caller, run, write
 from tests.projecting import eventually
@@ -47,6 +47,21 @@ def test_a_read_waits_until_the_copy_has_the_position(
         fresh = refusing.get(path, params={"min_position": position}, headers={"Prefer": "wait=30"})
         assert fresh.status_code == 200, fresh.text
         assert int(fresh.headers["Ledger-Position"]) >= position
+
+
+def test_what_is_not_in_the_copy_yet_is_awaited_and_not_denied(
+    pair: Pair, primary: httpx2.Client, refusing: httpx2.Client
+) -> None:
+    with pair.not_replaying():
+        book = new_book(primary)
+        position = write(primary, book.name)
+        for name in LISTS:
+            path, asked = f"{book.path}/{name}", {"min_position": position}
+            early = refusing.get(path, params=asked, headers={"Prefer": "wait=0"})
+            assert (early.status_code, early.json()["code"]) == (503, "projection_behind"), path
+    for name in LISTS:
+        path, asked = f"{book.path}/{name}", {"min_position": position}
+        assert refusing.get(path, params=asked, headers={"Prefer": "wait=30"}).status_code == 200
 
 
 def test_every_reader_who_waits_is_answered_when_the_copy_is_there(
