@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from time import monotonic
@@ -14,6 +15,7 @@ from api.http import consistency
 from tests.contract.answers import code_of, pointers_of
 from tests.contract.books import Book
 from tests.contract.serving import Served
+from tests.standbys import TOPOLOGY
 
 
 class Shelf(Book):
@@ -287,6 +289,10 @@ def test_a_position_that_is_not_reached_in_time(
     assert int(answer.headers["retry-after"]) >= 1
 
 
+@pytest.mark.skipif(
+    TOPOLOGY in os.environ,
+    reason="a replica waits: what is missing may be among the events that its copy lacks",
+)
 def test_what_is_missing_comes_before_waiting(book: Book) -> None:
     answer = book.client.get(f"{book.path}/accounts/nobody/entries?min_position={2**62}")
     assert code_of(answer) == "account_not_found"
