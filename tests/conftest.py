@@ -21,7 +21,7 @@ from hypothesis import settings
 
 from domain.journal.database import Database
 from tests.databases import Databases
-from tests.standbys import STANDBY_URL, TOPOLOGY, base_backup, commit_at_standbys
+from tests.standbys import STANDBY_URL, base_backup, commit_at_standbys, is_of_replica
 
 if TYPE_CHECKING:
     from scripts.serving.embedded_postgres import EmbeddedPostgres
@@ -48,7 +48,7 @@ def server() -> Iterator[str]:
             postgres.start()
         try:
             with ExitStack() as stack:
-                if TOPOLOGY in os.environ:
+                if is_of_replica():
                     stack.enter_context(_standby_of(postgres, Path(folder)))
                 yield postgres.superuser_url
         finally:

@@ -21,6 +21,11 @@ STANDBY_URL = "TALLYSTICK_TEST_STANDBY_URL"
 """The variable that names the standby of the run's server, if the topology has one."""
 
 
+def is_of_replica() -> bool:
+    """Whether the tests of the contract speak to a replica."""
+    return os.environ.get(TOPOLOGY) == "replica"
+
+
 def copy_of(database: Database) -> Database:
     """The same database on the standby of the run's server."""
     name = urlsplit(database.url).path

@@ -27,7 +27,7 @@ from scripts.simulator.faults import Faults, Rates
 from scripts.simulator.server import Simulator
 from tests.contract.answers import Checked
 from tests.databases import Databases
-from tests.standbys import TOPOLOGY, copy_of
+from tests.standbys import copy_of, is_of_replica
 
 KEY = "tk_the_key_of_the_tests_of_the_contract"
 
@@ -100,7 +100,7 @@ def serving_on(database: Database, **more: Any) -> Iterator[Served]:
 @contextmanager
 def _front(of_primary: Settings, url: str) -> Iterator[str]:
     """The address that callers know: that of the primary or, if the topology says so, of a replica before it."""
-    if TOPOLOGY not in os.environ:
+    if not is_of_replica():
         yield url
         return
     with replica_of(of_primary, url, copy_of(of_primary.database), forward=True) as front:
