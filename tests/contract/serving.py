@@ -1,6 +1,5 @@
 """A running service for the tests of this folder, with a projector and a payment provider."""
 
-import os
 import socket
 import threading
 from base64 import b64encode

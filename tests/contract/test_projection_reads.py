@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from time import monotonic
@@ -15,7 +14,7 @@ from api.http import consistency
 from tests.contract.answers import code_of, pointers_of
 from tests.contract.books import Book
 from tests.contract.serving import Served
-from tests.standbys import TOPOLOGY
+from tests.standbys import is_of_replica
 
 
 class Shelf(Book):
@@ -290,7 +289,7 @@ def test_a_position_that_is_not_reached_in_time(
 
 
 @pytest.mark.skipif(
-    TOPOLOGY in os.environ,
+    is_of_replica(),
     reason="a replica waits: what is missing may be among the events that its copy lacks",
 )
 def test_what_is_missing_comes_before_waiting(book: Book) -> None:
