@@ -26,6 +26,7 @@ from api.service.installations import Installations
 from api.service.key_cache import KeyCache
 from api.service.metrics import Metrics
 from api.service.replay_log import ReplayLog
+from api.service.replica import Replica
 from api.service.request_log import RequestLog
 from api.service.service import Service
 from api.service.writer import Writer
@@ -109,6 +110,8 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Application:
             yield {"service": installations.home, "installations": installations}
         finally:
             learning.cancel()
+            if (replica := installations.home.replica) is not None:
+                await replica.close()
             await asyncio.get_running_loop().run_in_executor(None, _stop, installations, shared)
 
     return Application(cors_origins=settings.allowed_origins, lifespan=lifespan, tracer=tracer)
@@ -178,8 +181,10 @@ def _start_one(
     payer = Payer(
         database, ledger, providers, max_clock_difference_seconds=limit, observe=books.provider_call
     )
-    for part in (ledger, replays, waiter, worker, payer):
-        part.start()
+    waiter.start()
+    if not settings.read_only:
+        for part in (ledger, replays, worker, payer):
+            part.start()
     return Service(
         name=name,
         ledger=ledger,
@@ -205,6 +210,15 @@ def _start_one(
         checkpoints=CheckpointWatch(),
         figures=FiguresReader(),
         log=shared.log,
+        replica=_replica(settings) if settings.read_only else None,
+    )
+
+
+def _replica(settings: Settings) -> Replica:
+    return Replica(
+        settings.primary_url,
+        forwards=settings.forward,
+        max_replay_lag_seconds=settings.max_replay_lag_seconds,
     )
 
 
@@ -222,10 +236,11 @@ def _stop(installations: Installations, shared: Shared) -> None:
 
 
 def _stop_one(service: Service) -> None:
-    service.payer.stop()
-    service.worker.stop()
+    if service.replica is None:
+        service.payer.stop()
+        service.worker.stop()
+        service.replays.stop()
     service.waiter.stop()
-    service.replays.stop()
     service.reading.shutdown()
     service.streaming.shutdown()
     service.ledger.close()

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from api.problems import PROBLEM_TYPES, InvalidShape, problem, problem_of
+from api.problems import (
+    PROBLEM_TYPES,
+    InvalidShape,
+    PrimaryUnanswered,
+    ReadOnlyReplica,
+    problem,
+    problem_of,
+)
 from domain.model import refusals
 from domain.model.errors import BatchRejected, IdempotencyKeyReused, JournalUnavailable, LedgerError
 from domain.model.refusals import AboutAccount
@@ -59,6 +66,8 @@ _EXAMPLES: tuple[LedgerError, ...] = (
     IdempotencyKeyReused(),
     ProjectionBehind(17, 21, "running"),
     JournalUnavailable("unreachable"),
+    ReadOnlyReplica(primary="https://ledger.example.com"),
+    PrimaryUnanswered("/v1/ledgers/main/operations/order-1"),
 )
 _BY_CODE = {example.code: example for example in _EXAMPLES}
 

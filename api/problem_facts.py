@@ -146,6 +146,14 @@ FACTS: Mapping[str, Fact] = {
         " `running`, or there is a `dead_letter`, an operator has to act.",
     ),
     "journal_unavailable": Fact("open", "Send the same request with the same key again, after Retry-After."),
+    "read_only_replica": Fact(
+        "free", "Send the same request to the primary, at the address in `primary` or Ledger-Primary."
+    ),
+    "primary_unreachable": Fact("free", "Wait for the time in Retry-After, and send the same request again."),
+    "primary_unanswered": Fact(
+        "open",
+        "Ask the `operation` what became of the request, or send the same request with the same key again.",
+    ),
     "internal_error": Fact(
         "open", "Send the same request with the same key again. If it fails again, report the correlation id."
     ),

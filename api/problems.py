@@ -31,6 +31,9 @@ from projections.errors import ProjectionBehind
 
 MEDIA_TYPE = "application/problem+json"
 
+PRIMARY = "Ledger-Primary"
+"""The header of a replica's refusal that names the primary's address."""
+
 MAX_ERRORS = 100
 """How many errors an answer names. A client corrects these and asks again; more would make the answer endless."""
 
@@ -160,6 +163,47 @@ class MalformedRequest(HttpRefusal):
 
     code = "malformed_request"
     status = 400
+
+
+class ReadOnlyReplica(HttpRefusal):
+    """This server reads a copy of the ledger. It takes no writes, and does not answer what only the primary can vouch
+    for. Nothing was recorded. Send the request to the primary: `primary` is its address, if this server was told."""
+
+    code = "read_only_replica"
+    # RFC 9110 §15.5.20: this server can give no authoritative answer, and the request may be sent to another. A 503
+    # would have clients try here again, in vain.
+    status = 421
+
+    def __init__(self, detail: str | None = None, primary: str = "") -> None:
+        """`primary` is the address of the primary, empty if this server was not told."""
+        super().__init__(detail, {PRIMARY: primary} if primary else None)
+        if primary:
+            self.details = {"primary": primary}
+
+
+class PrimaryUnreachable(HttpRefusal):
+    """This server reads a copy and passes this request on to the primary, but cannot connect to it. Nothing was
+    sent."""
+
+    code = "primary_unreachable"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})
+
+
+class PrimaryUnanswered(HttpRefusal):
+    """This server reads a copy and has passed the request on to the primary, and no whole answer came back. It may have
+    been carried out. If the request has a key, `operation` tells, and the same request with the same key is safe."""
+
+    code = "primary_unanswered"
+    status = 504
+
+    def __init__(self, operation: str | None = None) -> None:
+        """`operation` is the path that tells what became of a keyed request, None if the request has no key."""
+        super().__init__()
+        if operation is not None:
+            self.details = {"operation": operation, "retry": "safe"}
 
 
 class InternalError(HttpRefusal):

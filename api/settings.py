@@ -16,13 +16,14 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.application import MAX_CLOCK_DIFFERENCE_SECONDS
-from domain.journal.database import Database
+from domain.journal.database import Database, ReadOnlyDatabase
 from domain.model.payouts.bridges import BRIDGE
 from domain.model.streams import PROVIDER_PATTERN
 from domain.placement.installations import MAIN, NAME_PATTERN, Installation
@@ -114,6 +115,14 @@ class Settings(BaseSettings):
     # How far this machine's clock and the database's may differ. Beyond that, this process writes nothing.
     max_clock_difference_seconds: float = Field(MAX_CLOCK_DIFFERENCE_SECONDS, gt=0, allow_inf_nan=False)
 
+    # Only read, from a hot standby or a primary. Whatever must be asked of the primary is refused, or passed on.
+    read_only: bool = False
+    # The address at which the primary's service is reached: told to callers, and where `forward` passes requests on.
+    primary_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$")
+    forward: bool = False
+    # How far the copy may be behind the primary before the service calls itself not ready. None: it does not matter.
+    max_replay_lag_seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
+
     # The service's address as seen from outside. It becomes the `source` of published events.
     public_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$")
     # A NATS broker. Without one, nothing is published to NATS.
@@ -152,6 +161,13 @@ class Settings(BaseSettings):
             )
         return providers
 
+    @field_validator("forward")
+    @classmethod
+    def _has_an_address(cls, forward: bool, info: ValidationInfo) -> bool:
+        if forward and not info.data.get("primary_url"):
+            raise ValueError("needs TALLYSTICK_PRIMARY_URL, the address to pass requests on to")
+        return forward
+
     @field_validator("cors_origins")
     @classmethod
     def _are_origins(cls, origins: str) -> str:
@@ -169,6 +185,14 @@ class Settings(BaseSettings):
         if key is not None and not all(len(seed) == SEED_BYTES for seed in _seeds(key)):
             raise ValueError(f"must be {SEED_BYTES} bytes in base64; several are separated by commas")
         return key
+
+    @model_validator(mode="after")
+    def _is_a_copy_of_one_installation(self) -> "Settings":
+        if self.read_only and self.is_placement:
+            raise ValueError(
+                "a service that only reads has one installation: leave TALLYSTICK_INSTALLATIONS out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_each_installation_once(self) -> "Settings":
@@ -208,11 +232,16 @@ class Settings(BaseSettings):
         """
         usual_url = self.database_url if self.database_url is not None else embedded_url
         if not self.installations:
-            return (Installation(MAIN, _database(usual_url, self.schema_)),)
+            return (Installation(MAIN, self._database(usual_url, self.schema_)),)
         return tuple(
-            Installation(name, _database(given.database_url or usual_url, given.schema_ or self.schema_))
+            Installation(name, self._database(given.database_url or usual_url, given.schema_ or self.schema_))
             for name, given in self.installations.items()
         )
+
+    def _database(self, url: str | None, schema: str) -> Database:
+        if url is None:
+            raise ValueError("TALLYSTICK_DATABASE_URL is not set")
+        return (ReadOnlyDatabase if self.read_only else Database)(url, schema)
 
     @property
     def allowed_origins(self) -> list[str]:
@@ -247,12 +276,6 @@ class Settings(BaseSettings):
             return None
         url = self.nats_url.get_secret_value()
         return Streaming(url, self.nats_stream, self.nats_subject, self.public_url)
-
-
-def _database(url: str | None, schema: str) -> Database:
-    if url is None:
-        raise ValueError("TALLYSTICK_DATABASE_URL is not set")
-    return Database(url, schema)
 
 
 def _place_of(installation: Installation) -> tuple[object, ...]:

@@ -15,8 +15,14 @@ from psycopg import Connection
 
 from domain.commit.decider import Result
 from domain.commit.group_commit import GroupCommit
-from domain.journal.database import Database
-from domain.journal.eventsourcing.factory import DATABASE_URL, SCHEMA, JournalDatastore, JournalFactory
+from domain.journal.database import Database, ReadOnlyDatabase
+from domain.journal.eventsourcing.factory import (
+    DATABASE_URL,
+    READ_ONLY,
+    SCHEMA,
+    JournalDatastore,
+    JournalFactory,
+)
 from domain.journal.outage import reason_of
 from domain.journal.reader import UnreadableAggregate, read_aggregates, read_beginnings, read_past
 from domain.model.accounts import Account, existing_account
@@ -75,6 +81,7 @@ class LedgerApplication(Application[str]):
                 "COMPRESSOR_TOPIC": "",
                 DATABASE_URL: database.url,
                 SCHEMA: database.schema,
+                READ_ONLY: "true" if isinstance(database, ReadOnlyDatabase) else "false",
             }
         )
         assert isinstance(self.factory, JournalFactory) and isinstance(

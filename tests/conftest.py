@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 from uuid import uuid4
 
@@ -21,6 +21,10 @@ from hypothesis import settings
 
 from domain.journal.database import Database
 from tests.databases import Databases
+from tests.standbys import STANDBY_URL, base_backup, commit_at_standbys, is_of_replica
+
+if TYPE_CHECKING:
+    from scripts.serving.embedded_postgres import EmbeddedPostgres
 
 # Timing never decides a test, and the machine may be busy.
 settings.register_profile("without deadlines", deadline=None)
@@ -40,17 +44,46 @@ def server() -> Iterator[str]:
 
     with tempfile.TemporaryDirectory(prefix="tallystick-test-", dir=_fast_folder()) as folder:
         postgres = embedded_postgres.EmbeddedPostgres(Path(folder) / "data")
-        with (
-            # Each worker keeps several services running.
-            patch.dict(embedded_postgres.SETTINGS, max_connections="400"),
-            # All of the cache is searched whenever a database is made or dropped.
-            patch.object(embedded_postgres, "MAX_SHARED_BUFFERS", embedded_postgres.MIN_SHARED_BUFFERS),
-        ):
+        with _settings_of_tests():
             postgres.start()
         try:
-            yield postgres.superuser_url
+            with ExitStack() as stack:
+                if is_of_replica():
+                    stack.enter_context(_standby_of(postgres, Path(folder)))
+                yield postgres.superuser_url
         finally:
             postgres.stop()
+
+
+@contextmanager
+def _settings_of_tests() -> Iterator[None]:
+    """What servers are started with meanwhile."""
+    from scripts.serving import embedded_postgres
+
+    with (
+        # Each worker keeps several services running.
+        patch.dict(embedded_postgres.SETTINGS, max_connections="400"),
+        # All of the cache is searched whenever a database is made or dropped.
+        patch.object(embedded_postgres, "MAX_SHARED_BUFFERS", embedded_postgres.MIN_SHARED_BUFFERS),
+    ):
+        yield
+
+
+@contextmanager
+def _standby_of(primary: "EmbeddedPostgres", folder: Path) -> Iterator[None]:
+    """A standby that has applied each commit before it is acknowledged."""
+    from scripts.serving.embedded_postgres import EmbeddedPostgres
+
+    base_backup(folder / "data", folder / "standby")
+    standby = EmbeddedPostgres(folder / "standby")
+    with _settings_of_tests():
+        standby.start()
+    try:
+        commit_at_standbys(primary)
+        with environment(STANDBY_URL, standby.superuser_url):
+            yield
+    finally:
+        standby.stop()
 
 
 def _fast_folder() -> str | None:

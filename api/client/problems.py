@@ -123,6 +123,26 @@ class LedgerMoving(Unavailable):
     code = "ledger_moving"
 
 
+class PrimaryUnreachable(Unavailable):
+    """A replica could not pass the request on to the primary. Nothing was sent."""
+
+    code = "primary_unreachable"
+
+
+class PrimaryUnanswered(Unavailable):
+    """A replica passed the request on, and the primary's answer was lost. `operation` tells what became of it."""
+
+    code = "primary_unanswered"
+    operation: str | None
+
+
+class ReadOnlyReplica(Problem):
+    """The service reads a copy and does not answer this. `primary` is the address of the one that does."""
+
+    code = "read_only_replica"
+    primary: str | None
+
+
 class Overloaded(Unavailable):
     """The service has no room for the request now."""
 

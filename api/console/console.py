@@ -10,13 +10,15 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.console.actions.acting import act, ask
-from api.console.inside import Refused
+from api.console.forms import MAX_FORM_BYTES, require_same_origin
+from api.console.inside import NeedsPrimary, Refused, require_primary
 from api.console.rendering import SECURITY, files, rendered, version_of_files
 from api.console.showing import Route, has_something_new, show
 from api.console.signing_in import (
     HOME,
     SIGN_IN,
     SIGN_OUT,
+    has_cookie,
     redirect,
     session_of,
     sign_in,
@@ -24,9 +26,12 @@ from api.console.signing_in import (
     to_sign_in,
 )
 from api.console.turns import Turns
+from api.http.forwarding import pass_on
 from api.http.middleware import refusal_of
 from api.http.responses import HTML, Answer, prefers
 from api.problems import MethodNotAllowed, PathNotFound
+from api.service.replica import Replica
+from domain.model.errors import LedgerError
 
 STATIC = "/console/static/"
 
@@ -35,7 +40,11 @@ _NEVER = {"Cache-Control": "no-store"}
 
 
 class Console:
-    """Answers what is below `/console`, and leads a browser from `/` there. Anything else goes on."""
+    """Answers what is below `/console`, and leads a browser from `/` there. Anything else goes on.
+
+    On a replica, pages show the copy. What only the primary can do is refused, or the browser's whole request is passed
+    on to it.
+    """
 
     def __init__(self, otherwise: ASGIApp) -> None:
         """`otherwise` gets all other requests."""
@@ -49,7 +58,14 @@ class Console:
             await redirect(HOME).send(send)
         elif path == HOME or path.startswith(f"{HOME}/"):
             scope["route"] = Route(HOME)
-            answer = await self._answer(scope, receive)
+            try:
+                answer = await self._answer(scope, receive)
+            except NeedsPrimary as needs:
+                try:
+                    await pass_on(scope, receive, send, needs.replica, MAX_FORM_BYTES, None)
+                    return
+                except LedgerError as error:
+                    answer = _refused(scope, error)
             await answer._replace(headers={**_NEVER, **SECURITY, **answer.headers}).send(send)
         else:
             await self._otherwise(scope, receive, send)
@@ -60,10 +76,9 @@ class Console:
         except Refused as refused:
             return _refusal(scope, refused.reply.content)
         except Exception as error:
-            if isinstance(error, ClientDisconnect):
+            if isinstance(error, ClientDisconnect | NeedsPrimary):
                 raise
-            answer = refusal_of(error, scope)
-            return _refusal(scope, json.loads(answer.body), answer.headers)
+            return _refused(scope, error)
 
     async def _found(self, scope: Scope, receive: Receive) -> Answer:
         path, method = scope["path"], scope["method"]
@@ -71,10 +86,16 @@ class Console:
             return _static(path)
         if method not in ("GET", "HEAD", "POST"):
             raise MethodNotAllowed(headers={"Allow": "GET, HEAD, POST"})
+        replica: Replica | None = scope["state"]["service"].replica
+        if replica is not None and method == "POST":
+            require_same_origin(scope)
+            require_primary(replica)
         if path == SIGN_IN:
             return await sign_in(scope, receive)
         session = await session_of(scope)
         if session is None:
+            if replica is not None and replica.forwards and has_cookie(scope):
+                raise NeedsPrimary(replica)  # it may have begun a moment ago
             return to_sign_in(scope)
         if path == SIGN_OUT:
             return await sign_out(scope, receive, session)
@@ -100,6 +121,11 @@ def _static(path: str) -> Answer:
     # Another release may ask for its own version of the file. What this one has must not be kept under that address.
     is_own = path == f"{STATIC}{version_of_files()}/{path.rpartition('/')[2]}"
     return Answer(200, content, _FOREVER if is_own else _NEVER, media_type)
+
+
+def _refused(scope: Scope, error: Exception) -> Answer:
+    answer = refusal_of(error, scope)
+    return _refusal(scope, json.loads(answer.body), answer.headers)
 
 
 def _refusal(

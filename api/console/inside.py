@@ -7,12 +7,14 @@ may not see, and leaves the same record.
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import quote, urlencode
 
 from starlette.types import ASGIApp, Message, Scope
 
 from api.http.responses import JSON
+from api.problems import ReadOnlyReplica
+from api.service.replica import Replica
 
 API = "/v1"
 
@@ -63,6 +65,21 @@ class Refused(Exception):
         self.reply = reply
 
 
+class NeedsPrimary(Exception):
+    """A browser asks a replica for something that only the primary can do, and the replica passes such things on."""
+
+    def __init__(self, replica: Replica) -> None:
+        super().__init__()
+        self.replica = replica
+
+
+def require_primary(replica: Replica) -> NoReturn:
+    """Leave a request to the primary: raise `NeedsPrimary`, or `ReadOnlyReplica` if nothing is passed on."""
+    if replica.forwards:
+        raise NeedsPrimary(replica)
+    raise replica.refusal()
+
+
 class Inside:
     """The API, as one session calls it during one request of the browser."""
 
@@ -89,15 +106,18 @@ class Inside:
         headers: Mapping[str, str] | None = None,
         base: str = API,
     ) -> Reply:
-        """Call a path below `/v1`, such as `/ledgers/main`; return the answer, whatever it is.
+        """Call a path below `/v1`, such as `/ledgers/main`; return the answer, whatever it is. Raises `NeedsPrimary`.
 
         `path` is as it reads: it is escaped here. Routes outside `/v1`, such as `/metrics`, have the base "".
         """
         sent = b"" if body is None else json.dumps(body).encode()
         given = {name: value for name, value in (query or {}).items() if value is not None}
-        return await _ask(
-            self._scope["app"], self._inner_scope(method, base + path, given, sent, headers or {}), sent
-        )
+        inner = self._inner_scope(method, base + path, given, sent, headers or {})
+        reply = await _ask(self._scope["app"], inner, sent)
+        replica: Replica | None = self._scope["state"]["service"].replica
+        if replica is not None and replica.forwards and reply.status == ReadOnlyReplica.status:
+            raise NeedsPrimary(replica)
+        return reply
 
     def _inner_scope(
         self, method: str, path: str, query: Mapping[str, Any], sent: bytes, headers: Mapping[str, str]

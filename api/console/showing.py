@@ -126,6 +126,7 @@ def page_answer(
         "state": state,
         "correlation_id": scope["head"].conversation.correlation_id,
         "now": instant,
+        "copied_position": view.service.position() if view.service.replica is not None else None,
     }
     return Answer(
         status, rendered(template, {**shared, **values}), {"Console-State": state} if state else {}, HTML

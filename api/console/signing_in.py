@@ -26,6 +26,11 @@ class Session(NamedTuple):
     caller: Key
 
 
+def has_cookie(scope: Scope) -> bool:
+    """Tell whether a request names a session, valid or not."""
+    return bool(cookie_of(scope["head"].headers, COOKIE))
+
+
 async def session_of(scope: Scope) -> Session | None:
     """Return the session of a request, None if its cookie names none that is valid; raise `JournalUnavailable`."""
     token = cookie_of(scope["head"].headers, COOKIE)

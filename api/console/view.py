@@ -68,6 +68,9 @@ class View(NamedTuple):
 
     def why_not(self, method: str, route: str, ledger: str | None = None) -> str | None:
         """Return why the caller may not use a route of the API, None if it may. `route` is as in the document."""
+        replica = self.service.replica
+        if method != "GET" and replica is not None and not replica.forwards:
+            return "This server only reads a copy of the ledger. Act on the primary."
         return why_not(self.caller, method, route, self.names.get("ledger") if ledger is None else ledger)
 
 

@@ -182,6 +182,13 @@ class Declaration:
         """Whether requests go through the writer."""
         return self.method != "GET" and self.consistency is Consistency.LINEARIZABLE
 
+    @cached_property
+    def needs_primary(self) -> bool | None:
+        """Whether only the primary may answer: what writes, and what must see every write. None if the request says."""
+        if self.consistency is Consistency.CHOSEN:
+            return None
+        return self.method != "GET" or self.consistency is Consistency.LINEARIZABLE
+
     @property
     def projected(self) -> bool:
         """Whether it can read a projection."""

@@ -7,6 +7,7 @@ idempotency key, named resources, version, rules.
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from types import GenericAlias
@@ -33,9 +34,19 @@ from api.http.consistency import Prefer, preferences
 from api.http.cursors import decode_cursor, encode_cursor, list_identity
 from api.http.declaration import OVERSEER, Concerns, Declaration
 from api.http.fields import body_errors, query_errors
+from api.http.forwarding import announce_wait, operation_path, pass_on
 from api.http.idempotency import idempotency_key
 from api.http.request import SESSION, RequestHead
-from api.http.responses import DRY_RUN, INSTALLATION, JSON, Answer, Streamed, unless_unchanged
+from api.http.responses import (
+    DRY_RUN,
+    HEAD,
+    INSTALLATION,
+    JSON,
+    POSITION,
+    Answer,
+    Streamed,
+    unless_unchanged,
+)
 from api.http.shown import mapped_place, own_query, show_refusal, shown_answer
 from api.http.spanning.asking import Told, ask_all
 from api.http.spanning.naming import chosen, places_of
@@ -45,9 +56,10 @@ from api.security.keys import EVERY_LEDGER, NOBODY, Key
 from api.service.body_room import RoomShare
 from api.service.installations import Installations
 from api.service.key_cache import KNOWN_FOR_SECONDS
+from api.service.replica import Replica
 from api.service.service import Service
 from domain.journal.shown_positions import ShownPositions, read_shown_positions
-from domain.model.errors import JournalUnavailable, LedgerError, LedgerMoved
+from domain.model.errors import JournalUnavailable, LedgerError, LedgerMoved, NotFound
 from domain.model.events import Context
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
@@ -145,7 +157,16 @@ class Endpoint:
 
         A key that ends during the request is shown nothing more: the result of a long read is not sent, and a stream
         stops. A write that was carried out is answered all the same.
+
+        A replica passes on to the primary what a copy may not answer, if it is told to. What the console asks for is
+        never passed on: it has no key to show.
         """
+        replica: Replica | None = scope["state"]["service"].replica
+        if replica is not None and replica.forwards and self._is_for_primary(scope):
+            headers = scope["head"].headers
+            if SESSION not in headers:
+                await self._pass_on(scope, receive, send, replica)
+                return
         try:
             answer = await self._answer(scope, receive, send)
             if answer is not None:
@@ -155,6 +176,51 @@ class Endpoint:
                 if name in scope:
                     scope[name].leave()
 
+    def _is_for_primary(self, scope: Scope) -> bool:
+        """Tell whether only the primary may answer a request. It then is not for a copy of the ledger."""
+        needs_primary = self.declared.needs_primary
+        if needs_primary is None:
+            return dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("consistency") != "eventual"
+        return needs_primary
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, replica: Replica) -> None:
+        declared, operation = self.declared, None
+        if declared.is_keyed:
+            try:
+                key = idempotency_key(scope["head"].headers.get(b"idempotency-key"))
+                operation = operation_path(scope["path_params"], key)
+            except LedgerError:
+                pass  # the primary refuses it
+        try:
+            await pass_on(scope, receive, send, replica, declared.max_body_bytes, operation)
+        except LedgerError:
+            if declared.roles:
+                # Whoever this process knows is told how far the copy is. The refusal is the same for everybody.
+                with suppress(Unauthenticated, Forbidden, JournalUnavailable):
+                    caller = await _caller(scope["state"]["service"], scope["head"].headers)
+                    self._allow(caller, scope["path_params"])
+                    scope["caller"] = caller
+            raise
+
+    def _waits(self, call: Call[Any, Any]) -> bool:
+        """Tell whether a read may have to wait for a projection: not each is known to be there."""
+        position = getattr(call.query, "min_position", None) if self.declared.projected else None
+        return position is not None and not call.service.waiter.have_all_reached(position)
+
+    async def _serve_from_copy(
+        self, call: Call[Any, Any], scope: Scope, replica: Replica
+    ) -> Answer | Streamed:
+        """Return the answer of a copy to a read. The console is shown what else it holds, and where it says nothing.
+
+        That something is not in the copy does not mean that it was not recorded.
+        """
+        try:
+            return await self._serve(call)
+        except NotFound:
+            if not self._is_for_primary(scope):
+                raise
+            raise replica.refusal("This copy of the ledger does not have it. The primary may.") from None
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Answer | None:
         """Return the answer to a request, or None if it was sent part by part."""
         began = monotonic()
@@ -162,9 +228,19 @@ class Endpoint:
         is_dry_run = getattr(call.query, "dry_run", False)
         if is_dry_run:
             scope["is_dry_run"] = True  # read when a refusal is answered
-        answer = await (self._serve_where_placed(call, scope) if "service" in scope else self._serve(call))
+        replica = call.service.replica
+        if replica is not None:
+            if self._waits(call):
+                announce_wait(scope, replica, self.path)
+            answer = await self._serve_from_copy(call, scope, replica)
+        else:
+            answer = await (
+                self._serve_where_placed(call, scope) if "service" in scope else self._serve(call)
+            )
         if "place" in scope:
             scope["place"].end_work()
+        if replica is not None:
+            _note_head(call.service, answer)
         if isinstance(answer, Streamed):
             if scope["method"] == "HEAD":
                 await answer.send_without_parts(send)
@@ -233,6 +309,8 @@ class Endpoint:
             self._allow(caller, names)
             if declared.ledgers_of:
                 service = await self._allow_thing(installations, caller, names)
+        if service.replica is not None:
+            self._require_copied(scope, service.replica)
         if installations.is_placement:
             if self._names_ledger:
                 service = await installations.of(names["ledger"])
@@ -285,6 +363,12 @@ class Endpoint:
             place,
             listed,
         )
+
+    def _require_copied(self, scope: Scope, replica: Replica) -> None:
+        """Raise `ReadOnlyReplica` unless the copy may answer. To the console it shows whatever it has."""
+        is_read_of_console = SESSION in scope["head"].headers and self.declared.method == "GET"
+        if self._is_for_primary(scope) and not is_read_of_console:
+            raise replica.refusal()
 
     def _allow(self, caller: Key, names: Mapping[str, str]) -> None:
         """Raise `Forbidden` unless the caller has one of the roles, and the ledgers that the request names."""
@@ -401,6 +485,13 @@ async def overseer(call: Call[Any, Any]) -> Key | None:
     except (Unauthenticated, JournalUnavailable):
         return None
     return None if OVERSEER.isdisjoint(caller.roles) or caller.granted is not None else caller
+
+
+def _note_head(service: Service, answer: Answer | Streamed) -> None:
+    """Remember the newest head that was told, so that no refusal names an older one. A writer would know it."""
+    told = answer.headers.get(HEAD) or answer.headers.get(POSITION)
+    if told is not None:
+        service.waiter.note_head(int(told))
 
 
 def _make_room(scope: Scope, caller: Key, size: int) -> None:

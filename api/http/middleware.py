@@ -68,11 +68,12 @@ class HttpMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [
-                    *message["headers"],
-                    (b"correlation-id", talk.correlation_id.encode()),
-                    (b"traceparent", talk.traceparent.encode()),
-                ]
+                if "is_forwarded" not in scope:
+                    message["headers"] = [
+                        *message["headers"],
+                        (b"correlation-id", talk.correlation_id.encode()),
+                        (b"traceparent", talk.traceparent.encode()),
+                    ]
             elif is_head:
                 message = {**message, "body": b""}
             return send(message)

@@ -21,6 +21,7 @@ from api.http.responses import JSON
 from api.problem_examples import example_of
 from api.problems import (
     MEDIA_TYPE,
+    PRIMARY,
     BodyTooLarge,
     CursorInvalid,
     CursorMismatch,
@@ -31,6 +32,9 @@ from api.problems import (
     InternalError,
     MalformedJson,
     MalformedRequest,
+    PrimaryUnanswered,
+    PrimaryUnreachable,
+    ReadOnlyReplica,
     RequestTimeout,
     Unauthenticated,
     UnsupportedMediaType,
@@ -102,6 +106,11 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer"},
     },
     "Preference-Applied": {"description": "`respond-async`.", "schema": {"type": "string"}},
+    PRIMARY: {
+        "description": "Where the primary is reached, on a refusal `read_only_replica`. Absent if the"
+        " server was not told.",
+        "schema": {"type": "string", "format": "uri"},
+    },
     "Location": {"description": "The path of the resource that was made.", "schema": {"type": "string"}},
     "Dry-Run": {
         "description": "`true` on the answer to `dry_run=true`: nothing was recorded, and there is no Location.",
@@ -166,6 +175,8 @@ def refusals(declared: Declaration) -> Iterator[type[LedgerError]]:
         yield Forbidden
     if declared.body:
         yield from (BodyTooLarge, UnsupportedMediaType, MalformedJson)
+    if declared.needs_primary is not False:
+        yield from (ReadOnlyReplica, PrimaryUnreachable, PrimaryUnanswered)
     yield Overloaded
     if declared.is_keyed:
         yield from (IdempotencyKeyMissing, IdempotencyKeyInvalid, IdempotencyKeyReused)
@@ -351,7 +362,7 @@ def _header(name: str, words: str, *, required: bool = False, **more: str) -> di
 
 
 def _common_headers(declared: Declaration, status: int) -> list[str]:
-    names = ["Correlation-Id", "traceparent"]
+    names = ["Correlation-Id", "traceparent", *((PRIMARY,) if status == ReadOnlyReplica.status else ())]
     if declared.path.startswith("/v1/ledgers") and status not in (401, 403):
         names.append("Ledger-Position")
         if declared.may_lag:

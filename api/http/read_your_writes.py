@@ -5,6 +5,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from api.http.endpoint import Call
+from api.service.service import Service
+from domain.model.errors import NotFound
 from projections.engine.live_version import Page, Reading, require
 from projections.errors import ProjectionBehind
 
@@ -17,7 +19,8 @@ async def read_projection(
     """Return what a projection says once it reflects the request's `min_position`, if it names one.
 
     `existing` are the streams of the ledger and the account named in the path. Raises `LedgerNotFound` or
-    `AccountNotFound`, before any wait, for the first that has no events in the journal.
+    `AccountNotFound`, before any wait, for the first that has no events in the journal. A copy waits: there, they may
+    be among the events that it lacks.
 
     Raises `ProjectionBehind` if the projection is not there in time. Also raises it if the one account asked for is
     known to be held behind a dead letter at or before that position: a stale answer is never passed off as the one
@@ -30,7 +33,11 @@ async def read_projection(
     if position is None:
         return await call.service.look_up(read)
     if existing and not call.service.waiter.has_reached(name, position):
-        await call.service.look_up(partial(require, existing=existing))
+        try:
+            await call.service.look_up(partial(require, existing=existing))
+        except NotFound:
+            if not may_be_to_come(call.service, position):
+                raise
     seen = (await call.service.wait_for(name, position, call.prefer.wait_seconds)).arrived()
     found = await call.service.look_up(read)
     if found.position < position:  # another version has gone live since
@@ -38,6 +45,11 @@ async def read_projection(
     if found.lacking.held_from is not None and found.lacking.held_from <= position:
         raise held_back(found, seen.state)
     return found
+
+
+def may_be_to_come(service: Service, position: int) -> bool:
+    """Tell whether a copy may lack what is not there: its journal does not reach a position that was recorded."""
+    return service.replica is not None and service.waiter.head < position
 
 
 def held_back(found: Reading[Any] | Page[Any], state: str = "running") -> ProjectionBehind:

@@ -58,6 +58,9 @@ class Families(Collector):
 def _families(seen: Seen) -> Iterator[Metric]:
     figures = seen.figures
     yield _gauge("ready", "1 if the process can read and write, as /readyz says", seen.is_ready)
+    if figures.replay and figures.replay.lag_seconds is not None:
+        words = "How old the copy is that the process reads, 0 on a primary"
+        yield _gauge("replay_lag_seconds", words, figures.replay.lag_seconds)
     yield from _positions(figures.progress)
     yield from _stuck(figures.stuck)
     if figures.signs:

@@ -14,6 +14,7 @@ from projections.diagnosis.stuck.catalogue import Total
 from projections.diagnosis.stuck.search import count_stuck
 from projections.diagnosis.vital_signs import VitalSigns, read_vital_signs
 from projections.running.positions import Progress, all_progress
+from projections.running.replay import Replay, read_replay
 
 Found = TypeVar("Found")
 
@@ -22,7 +23,7 @@ PATIENCE_SECONDS = 2.0
 
 
 class Figures(NamedTuple):
-    """The progress of projections, how much is stuck of each kind, and the vital signs.
+    """The progress of projections, how much is stuck of each kind, the vital signs, and how old a copy is.
 
     What could not be read is empty or None, and a kind that could not be searched has no total.
     """
@@ -30,6 +31,7 @@ class Figures(NamedTuple):
     progress: Sequence[Progress] = ()
     stuck: Sequence[Total] = ()
     signs: VitalSigns | None = None
+    replay: Replay | None = None
 
 
 class LookUp(Protocol):
@@ -59,6 +61,7 @@ async def _read(look_up: LookUp) -> Figures:
     # Without the database, the figures of the process matter all the more.
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
+            figures = figures._replace(replay=await look_up(read_replay))
             figures = figures._replace(progress=await look_up(all_progress))
             figures = figures._replace(signs=await look_up(read_vital_signs))
             figures = figures._replace(stuck=await look_up(partial(count_stuck, now=system_clock())))

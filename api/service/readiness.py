@@ -1,4 +1,7 @@
-"""Whether the service can work now: the database answers and is migrated, and the writer can write."""
+"""Whether the service can work now: the database answers and is migrated, and the writer can write.
+
+A service that only reads has no writer: its copy must not be too far behind.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,6 +11,7 @@ from psycopg import Connection, errors
 from psycopg.rows import tuple_row
 
 from api.service.installations import Installations
+from api.service.replica import Replica
 from api.service.service import Service
 from domain.journal.migrations import latest
 from domain.journal.outage import DENIALS, is_denied
@@ -16,6 +20,7 @@ from domain.model.errors import JournalUnavailable, LedgerError
 from domain.model.events import Context
 from domain.model.streams import INSTALLATION, ledger_stream
 from domain.model.times import Instant
+from projections.running.replay import read_replay
 
 PATIENCE_SECONDS = 2.0
 
@@ -42,6 +47,19 @@ class Readiness(NamedTuple):
         return not any(self)
 
 
+class ReplicaReadiness(NamedTuple):
+    """The checks of a service that only reads. None if passed, else what is wrong in one word."""
+
+    database: str | None
+    migrations: str | None
+    replay: str | None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every check passed."""
+        return not any(self)
+
+
 class Probe(Repeatable):
     """A command that takes the whole path of a write, up to the head's lock, and records nothing."""
 
@@ -57,12 +75,31 @@ class Probe(Repeatable):
         return Decision((), ledger_stream("readiness"))
 
 
-async def check(service: Service) -> Readiness:
-    """Return the result of each check, after about `PATIENCE_SECONDS` for each of two at most.
+async def check(service: Service) -> Readiness | ReplicaReadiness:
+    """Return the result of each check.
 
     If the writer itself says why it cannot write, raises that `JournalUnavailable`. If the database denies the service
     a table, raises the database's error.
     """
+    return await (
+        _check_writing(service) if service.replica is None else _check_reading(service, service.replica)
+    )
+
+
+async def _check_reading(service: Service, replica: Replica) -> ReplicaReadiness:
+    """Check that the copy can be read and is not too far behind, for about `PATIENCE_SECONDS` at most."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            is_current = await service.look_up(_is_migrated)
+            replay = await service.look_up(read_replay)
+    except (LedgerError, TimeoutError):
+        return ReplicaReadiness("unreachable", "unknown", "unknown")
+    is_near = replay.is_within(replica.max_replay_lag_seconds)
+    return ReplicaReadiness(None, None if is_current else "pending", None if is_near else "behind")
+
+
+async def _check_writing(service: Service) -> Readiness:
+    """Check that commands are decided, for about `PATIENCE_SECONDS` for each of two at most."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             is_current = await service.look_up(_is_migrated)
@@ -112,9 +149,9 @@ async def goes_on_without_home(installations: Installations) -> bool:
     return None in await asyncio.gather(*map(trouble_of, others))
 
 
-def require(readiness: Readiness) -> None:
+def require(readiness: Readiness | ReplicaReadiness) -> None:
     """Raise `JournalUnavailable` unless the service is ready. Its reason is the first check that failed."""
-    for name, failure in zip(readiness._fields, readiness, strict=True):
+    for name, failure in readiness._asdict().items():
         if failure is not None:
             raise JournalUnavailable(f"{name}_{failure}", "The service is not ready.")
 

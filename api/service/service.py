@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,6 +17,7 @@ from api.service.figures import FiguresReader
 from api.service.key_cache import KeyCache
 from api.service.metrics import BookMetrics, Metrics
 from api.service.replay_log import ReplayLog
+from api.service.replica import Replica
 from api.service.request_log import RequestLog
 from api.service.writer import Writer
 from domain.application import LedgerApplication
@@ -24,7 +26,7 @@ from projections.process_managers.due_worker import Worker
 from projections.process_managers.payer import Payer
 from projections.process_managers.providers.interface import Provider
 from projections.process_managers.providers.siblings import Siblings
-from projections.running.positions import PositionWaiter, Wait
+from projections.running.positions import PositionWaiter, Wait, WaitOutcome, progress
 
 Read = TypeVar("Read")
 
@@ -37,7 +39,8 @@ class Service(NamedTuple):
     metrics of this one's books. `siblings` are the ledgers that bridges can lead to.
     `document` returns the OpenAPI document. `destinations` says where webhooks may send. `reading` runs blocking reads;
     `streaming` runs the many reads of one long answer. `turns` has as many places as `reading` has threads. If
-    `metrics_are_public`, figures of the books are shown to callers without a key.
+    `metrics_are_public`, figures of the books are shown to callers without a key. A service that only
+    reads has a `replica`; its writer, worker and payer are never started.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Service(NamedTuple):
     checkpoints: CheckpointWatch
     figures: FiguresReader
     log: RequestLog
+    replica: Replica | None = None
 
     def position(self) -> int:
         """Return the newest position of the journal that this process knows."""
@@ -75,8 +79,16 @@ class Service(NamedTuple):
         waited = await self.waiter.wait_async(projection, position, timeout_seconds)
         # The waiter hears of the head with the positions of projections. What was recorded here is known before.
         wait = waited._replace(head=max(waited.head, self.writer.position))
+        if self.replica is not None and not wait.has_arrived:
+            wait = await self._looked(projection, position, wait)
         self.books.wait(projection, wait.outcome, monotonic() - began)
         return wait
+
+    async def _looked(self, projection: str, position: int, wait: Wait) -> Wait:
+        """Return how a wait ended by what the copy itself says: its positions were looked at some time ago."""
+        seen = await self.look_up(partial(progress, name=projection))
+        self.waiter.note_head(seen.head)
+        return Wait(WaitOutcome.ARRIVED if seen.reflects(position) else wait.outcome, seen, seen.head)
 
     async def read(self, function: Callable[..., Read], *arguments: Any) -> Read:
         """Call a blocking function in a thread for reads; return its result.

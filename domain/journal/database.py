@@ -65,7 +65,6 @@ SESSION: Mapping[str, str] = {
 """The parameters of every session of the service. The search path is set as well: always the installation's schema."""
 
 _SAID_LATER: Mapping[str, str] = {
-    **SESSION,
     # Not known to every server, or not every login may set them: so they are set only where their value differs.
     "transaction_timeout": "0",
     "restrict_nonsystem_relation_kind": "",
@@ -94,6 +93,11 @@ class Database(NamedTuple):
     schema: str = "tallystick"
 
     @property
+    def session(self) -> Mapping[str, str]:
+        """The parameters of every session."""
+        return SESSION
+
+    @property
     def journal_channel(self) -> str:
         """The notification channel on which each commit announces the new head of the journal."""
         return f"{self.schema}_journal"
@@ -104,9 +108,9 @@ class Database(NamedTuple):
         return f"{self.schema}, pg_temp"
 
     def conninfo(self, application_name: str) -> str:
-        """Return the connection string of the service, with the settings of `SESSION` and the schema's search path."""
+        """Return the connection string of the service, with the settings of `session` and the schema's search path."""
         given = conninfo_to_dict(self.url)
-        pinned = {"search_path": self.search_path, **SESSION}
+        pinned = {"search_path": self.search_path, **self.session}
         before = given.get("options") or os.environ.get("PGOPTIONS") or ""
         options = [str(before), *(f"-c {name}={_escaped(setting)}" for name, setting in pinned.items())]
         return make_conninfo(
@@ -141,11 +145,20 @@ class Database(NamedTuple):
         connection: Connection[Any] = psycopg.connect(self.conninfo(application_name), autocommit=True)
         try:
             _require_encoding(connection)
-            _pin(connection, self.search_path)
+            _pin(connection, self)
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+class ReadOnlyDatabase(Database):
+    """A database that is only read: no session of it can write, whatever its login may do and its server is."""
+
+    @property
+    def session(self) -> Mapping[str, str]:
+        """The parameters of every session."""
+        return {**SESSION, "default_transaction_read_only": "on"}
 
 
 def take_service_role(connection: Connection[Any]) -> None:
@@ -174,13 +187,13 @@ def _require_encoding(connection: Connection[Any]) -> None:
         )
 
 
-def _pin(connection: Connection[Any], search_path: str) -> None:
+def _pin(connection: Connection[Any], database: Database) -> None:
     """Set the parameters that startup options did not: values from PGTZ and PGDATESTYLE, and options a pooler dropped.
 
     With synchronous_commit `off`, acknowledged writes could be lost, so it is set to `on`. Its other values are the
     operator's choice.
     """
-    names, settings = zip(*_SAID_LATER.items(), strict=True)
+    names, settings = zip(*{**database.session, **_SAID_LATER}.items(), strict=True)
     pin = SQL(
         "SET search_path = {}; "
         "SELECT pg_catalog.set_config(name, setting, false)"
@@ -189,7 +202,7 @@ def _pin(connection: Connection[Any], search_path: str) -> None:
         "SELECT pg_catalog.set_config('synchronous_commit', 'on', false)"
         " WHERE pg_catalog.current_setting('synchronous_commit') = 'off'"
     )
-    path = SQL(", ").join(Identifier(part) for part in search_path.split(", "))
+    path = SQL(", ").join(Identifier(part) for part in database.search_path.split(", "))
     connection.execute(pin.format(path, Literal(list(names)), Literal(list(settings))))
 
 

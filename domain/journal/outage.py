@@ -35,6 +35,10 @@ _DENIED = (
 # Others hold what is needed, and the database undid the transaction rather than let it wait on.
 _LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
+# A standby had to apply what the primary has done meanwhile, and ended the read that it would have changed. Nothing
+# else fails to serialise here: reads only read, and no write of the journal runs at a level at which it could.
+_REPLAYED = psycopg.errors.SerializationFailure
+
 _log = structlog.get_logger(__name__)
 
 
@@ -123,7 +127,14 @@ def is_lost(error: BaseException | None) -> bool:
 
 def reason_of(error: BaseException) -> str:
     """Return the word for why the journal is unavailable, given the error of the database or of the library."""
+    if is_overtaken(error) or is_overtaken(error.__cause__):
+        return "replay"
     return "locked" if isinstance(error, _LOCKED) or isinstance(error.__cause__, _LOCKED) else "unreachable"
+
+
+def is_overtaken(error: BaseException | None) -> bool:
+    """Tell whether a standby ended a read because it conflicted with what the primary has done. It can be repeated."""
+    return isinstance(error, _REPLAYED)
 
 
 def is_denied(error: BaseException | None) -> bool:

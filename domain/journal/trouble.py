@@ -75,7 +75,7 @@ def require_migratable(connection: Connection[TupleRow], schema: str) -> None:
     if rights.is_standby:
         raise UnfitDatabase(
             "the server is a standby, which can only be read: name the primary,"
-            " as by host=a,b and target_session_attrs=primary in the URL"
+            " as by host=a,b and target_session_attrs=primary in the URL; `tallystick serve --read-only` reads it"
         )
     login, named = _quoted(rights.login), _quoted(schema)
     if not rights.has_schema and not rights.may_make_schema:

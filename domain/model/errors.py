@@ -256,6 +256,10 @@ class JournalUnavailable(Unavailable):
             " `tallystick doctor` says by how much."
         ),
         "stopping": "This server is stopping and takes no more requests.",
+        "replay": (
+            "This server reads a copy, which had to apply what the primary has done and ended this read twice: ask"
+            " again."
+        ),
     }
     """The reasons that concern every request alike, in words. Any other reason concerns what the request names."""
 

@@ -38,11 +38,12 @@ def posted_at(
     *,
     clock: Clock = "effective",
     at: Instant | None = None,
+    existing: Sequence[str] = (),
 ) -> Reading[PostedAt]:
     """Return the sums of an account's entries whose time by the clock is `at` or earlier. None means now.
 
     By the recorded clock the cost does not depend on the number of entries. By the effective clock it is that of a page
-    of a statement.
+    of a statement. `existing` is as for `read_live`.
     """
 
     def read(cursor: Cursor[TupleRow], version: int) -> PostedAt:
@@ -51,7 +52,7 @@ def posted_at(
         place = StatementPlace(time, _LAST_POSITION, 0)
         return PostedAt(time, posted_before(cursor, queries, ledger, account, clock, place))
 
-    return read_live(connection, PROJECTION, read, account_stream(ledger, account))
+    return read_live(connection, PROJECTION, read, account_stream(ledger, account), existing)
 
 
 def trial_balance(

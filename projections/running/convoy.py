@@ -51,6 +51,7 @@ from projections.running.runner import (
     Tell,
 )
 from projections.running.shares import Division, Share
+from projections.running.shipping import Shipping
 from projections.running.standing import (
     LiveStanding,
     clear_error,
@@ -156,6 +157,7 @@ class Convoy:
         self._pauses = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         self._standby = Standby()
         self._division = Division(share, [member.name for member in self._members])
+        self._shipping = Shipping()
         self._look_for_places_at = 0.0
         self._look_at = 0.0
         self._seen_head = 0
@@ -335,6 +337,7 @@ class Convoy:
             member.position = step.batch.upto
             if step.batch.upto < head:
                 member.due_at = 0.0
+        self._shipping.ship(connection)
 
     def _steps(self, connection: Connection[Any], members: Sequence[Member], upto: int) -> dict[Member, Step]:
         """Return what members are to write, in their order. Whoever meets an event that it cannot read leaves.

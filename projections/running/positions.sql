@@ -25,6 +25,11 @@ CROSS JOIN LATERAL (
 LEFT JOIN events AS next ON next.notification_id = v.position + 1
 ORDER BY v.name;
 
+-- name: positions
+-- The live versions of every shape, for those who poll: some ten rows.
+SELECT v.name, v.shape, v.version, v.position, v.state, head.position
+FROM projection_versions AS v CROSS JOIN head WHERE v.live;
+
 -- name: others_come_next
 -- Whether an event after a position belongs to another ledger than these, or to none.
 SELECT EXISTS (

@@ -46,6 +46,8 @@ def set_up(database_url: str | None, schema: str | None, installation: str | Non
         fail(
             "an embedded database is served by `tallystick serve`, which does this too; give a --database-url"
         )
+    if settings.read_only:
+        fail("TALLYSTICK_READ_ONLY is set, and this writes: it runs beside the primary")
     with chosen(settings, name) as (found,):
         prepare(settings, found.database, has_keys=name == settings.placed()[0].name)
         os.environ["TALLYSTICK_DATABASE_URL"], os.environ["TALLYSTICK_SCHEMA"] = found.database

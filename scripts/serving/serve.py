@@ -56,6 +56,9 @@ def serve(
     projector: Annotated[
         bool, typer.Option(help="Also run the projector and the publisher, each in its own process")
     ] = True,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Only answer reads, from a hot standby or a primary")
+    ] = False,
 ) -> None:
     """Run the ledger's service until stopped. Each option can be set in the environment too, as TALLYSTICK_PORT and so
     on.
@@ -79,7 +82,10 @@ def serve(
         projectors=projectors,
         schema_=schema,
         of_placement=True,
+        read_only=read_only or None,
     )
+    if settings.read_only and not settings.database_url:
+        fail("a service that only reads needs the database that it reads: give a --database-url")
     try:
         listening = _listen(settings.host, settings.port)
         postgres = EmbeddedPostgres(settings.data_dir) if settings.needs_embedded else None
@@ -155,6 +161,7 @@ def _prepare_all(
 def _run(
     settings: "Settings", listening: socket.socket, postgres: "EmbeddedPostgres | None", *, projector: bool
 ) -> None:
+    from scripts.serving.readable import require_readable
     from scripts.serving.simulator_beside import PROVIDERS, simulator_beside
     from scripts.serving.supervisor import Child, Supervisor
     from scripts.serving.surroundings import of_process, of_simulator
@@ -162,8 +169,14 @@ def _run(
 
     placed = settings.placed(postgres.url if postgres else None)
     address = f"http://{_bracketed(settings.host)}:{listening.getsockname()[1]}"
+    if settings.read_only:
+        require_readable(placed[0].database)
     # Shown at once: whatever ends this start before it is ready, the key is made and never shown again.
-    is_prepared = _prepare_all(settings, placed, partial(_show_key, address))
+    is_prepared = (
+        (lambda name: True)
+        if settings.read_only
+        else _prepare_all(settings, placed, partial(_show_key, address))
+    )
     # Judged here, so that what is wrong is said once for all processes.
     is_traced = is_wanted(os.environ) and is_possible(os.environ)
     local_address = f"http://{_bracketed(_local(settings.host))}:{listening.getsockname()[1]}"
@@ -196,7 +209,7 @@ def _run(
             )
             for n in range(settings.workers)
         ]
-        for installation in placed if projector else ():
+        for installation in placed if projector and not settings.read_only else ():
             shares = settings.projectors_each
             of = [installation.name] if settings.is_placement else []
             followers = [["projector", str(number), str(shares)] for number in range(shares)]
@@ -257,7 +270,10 @@ def _named(installations: "Sequence[Installation]") -> str:
 @contextlib.contextmanager
 def _environment(settings: "Settings") -> Iterator[dict[str, str]]:
     """Return what all children have in their environment. Command lines would be readable by every user."""
-    environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+    environment = {
+        "TALLYSTICK_READ_ONLY": "true" if settings.read_only else "false",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    }
     if settings.workers == 1:
         yield environment
         return

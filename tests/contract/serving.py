@@ -32,6 +32,7 @@ from scripts.simulator.faults import Faults, Rates
 from scripts.simulator.server import Simulator
 from tests.contract.answers import Checked
 from tests.databases import Databases
+from tests.standbys import copy_of, is_of_replica
 
 KEY = "tk_the_key_of_the_tests_of_the_contract"
 
@@ -46,12 +47,14 @@ TOPOLOGY = "TALLYSTICK_TEST_TOPOLOGY"
 
 
 class Served(NamedTuple):
-    """A service under test: its database, its address, the check of its answers, and its payment provider."""
+    """A service under test: its database, its address, the check of its answers, its payment provider, and its
+    settings."""
 
     database: Database
     url: str
     checked: "Checked"
     simulator: Simulator
+    settings: Settings
     spread: "Spread | None" = None
 
     def client(self, key: str | None = KEY) -> httpx2.Client:
@@ -102,8 +105,8 @@ def serving_on(database: Database, **more: Any) -> Iterator[Served]:
     ]
     for projector in projectors:
         projector.start()
-    with bound, running_server(create_app(settings), bound):
-        yield Served(database, url, _checked(), simulator, spread)
+    with bound, running_server(create_app(settings), bound), _front(settings, url) as front:
+        yield Served(database, front, _checked(), simulator, settings, spread)
     simulator.stop()
     stop.set()
     for projector in projectors:
@@ -131,6 +134,26 @@ class Spread:
                 with self.home.connect("test") as home:
                     is_other = self.is_spread and crc32(name.encode()) % 2
                     LedgerMap().claim(home, name, "other" if is_other else "home")
+
+
+@contextmanager
+def _front(of_primary: Settings, url: str) -> Iterator[str]:
+    """The address that callers know: that of the primary or, if the topology says so, of a replica before it."""
+    if not is_of_replica():
+        yield url
+        return
+    with replica_of(of_primary, url, copy_of(of_primary.database), forward=True) as front:
+        yield front
+
+
+@contextmanager
+def replica_of(of_primary: Settings, url: str, copy: Database, **more: Any) -> Iterator[str]:
+    """A service that only reads a copy, in this process. `url` is where the primary is. Yields its address."""
+    settings = of_primary.model_copy(
+        update={"database_url": copy.url, "read_only": True, "primary_url": url, **more}
+    )
+    with listening() as bound, running_server(create_app(settings), bound) as address:
+        yield address
 
 
 @cache

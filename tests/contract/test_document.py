@@ -178,6 +178,9 @@ STATUSES = {
     "unsupported_media_type": 415,
     "request_timeout": 408,
     "internal_error": 500,
+    "read_only_replica": 421,
+    "primary_unreachable": 503,
+    "primary_unanswered": 504,
 }
 
 

@@ -12,7 +12,7 @@ from scripts.tallystick import COMMANDS
 from tests.service import ROOT
 
 WINGS = ("domain", "projections", "api", "scripts", "tests")
-PAGES = ("README.md", *(f"{wing}/README.md" for wing in WINGS), "scripts/BACKUP.md")
+PAGES = ("README.md", *(f"{wing}/README.md" for wing in WINGS), "scripts/BACKUP.md", "scripts/CLUSTER.md")
 MAX_WORDS, MAX_LINES = 1_500, 200
 OUTSIDE = re.compile(r"https?://")
 
@@ -64,6 +64,7 @@ def test_no_setting_is_named_that_there_is_not() -> None:
         "TALLYSTICK_PAYOUTS",
         "TALLYSTICK_GENERATED",
         "TALLYSTICK_TEST_DATABASE_URL",
+        "TALLYSTICK_TEST_TOPOLOGY",
     }
     of_commands = {"TALLYSTICK_KEY", "TALLYSTICK_URL"}
     for page in PAGES:

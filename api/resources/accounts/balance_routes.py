@@ -25,7 +25,7 @@ from api.resources.accounts.balance_schemas import (
 )
 from api.resources.examples import page_of
 from domain.model.errors import AccountNotFound
-from domain.model.streams import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH, ledger_stream
+from domain.model.streams import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH, account_stream, ledger_stream
 from projections.read_models.balances_at import posted_at, trial_balance
 from projections.read_models.groups import GroupPlace, list_groups
 
@@ -51,9 +51,10 @@ async def get_balance(call: Call[AtQuery, None]) -> Answer:
     in the future.
     """
     query, address = call.query, call.path_params["address"]
-    account, _ = await call.service.read(call.service.ledger.account, call.ledger, address)
     read = partial(posted_at, ledger=call.ledger, account=address, clock=query.clock, at=query.at)
-    found = await read_projection(call, "entries", read)
+    existing = [ledger_stream(call.ledger), account_stream(call.ledger, address)]
+    found = await read_projection(call, "entries", read, existing)
+    account, _ = await call.service.read(call.service.ledger.account, call.ledger, address)
     return json_answer(200, account_balance_body(account, query.clock, found), reflected(found))
 
 

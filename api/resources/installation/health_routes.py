@@ -19,7 +19,14 @@ from api.resources.projections.answers import all_shown
 from api.resources.projections.schemas import ProjectionBody
 from api.service.families import Seen
 from api.service.metrics import MEDIA_TYPE
-from api.service.readiness import Readiness, check, goes_on_without_home, is_ready, require
+from api.service.readiness import (
+    Readiness,
+    ReplicaReadiness,
+    check,
+    goes_on_without_home,
+    is_ready,
+    require,
+)
 from api.service.service import Service
 from domain.model.errors import JournalUnavailable
 
@@ -119,18 +126,20 @@ async def _looked_at(service: Service) -> dict[str, Any]:
     return _standing(service, readiness, shown)
 
 
-def _standing(service: Service, readiness: Readiness, shown: Mapping[str, Any]) -> dict[str, Any]:
+def _standing(
+    service: Service, readiness: Readiness | ReplicaReadiness, shown: Mapping[str, Any]
+) -> dict[str, Any]:
     status = "ready" if readiness.is_ready else "unready"
     return {"installation": service.name, "status": status, **shown}
 
 
-async def _shown(service: Service, readiness: Readiness) -> dict[str, Any]:
+async def _shown(service: Service, readiness: Readiness | ReplicaReadiness) -> dict[str, Any]:
     """Return the checks in words, and the projections if they can be read."""
     projections = await service.look_up(all_shown) if readiness.is_ready else []
     return {"checks": _words(readiness), "projections": projections}
 
 
-def _words(readiness: Readiness) -> dict[str, str]:
+def _words(readiness: Readiness | ReplicaReadiness) -> dict[str, str]:
     return {name: failure or "ok" for name, failure in readiness._asdict().items()}
 
 

@@ -105,7 +105,7 @@ async def list_checkpoints(call: Call[CheckpointsQuery, None]) -> Answer:
         limit=query.page_size + 1,
         descending=query.descending,
     )
-    rows = await call.service.query(read)
+    rows = await call.service.look_up(read)
     return json_answer(200, page(call, rows, checkpoint_body, lambda row: (row.signed_at, row.number)))
 
 
@@ -138,7 +138,7 @@ async def get_past_checkpoint(call: Call[InstallationQuery, None]) -> Answer:
     size = call.path_params["size"]
     if not _SIZE.fullmatch(size) or int(size) > MAX_POSITION:
         raise CheckpointNotFound
-    found = await call.service.query(partial(checkpoints.read_of_size, size=int(size)))
+    found = await call.service.look_up(partial(checkpoints.read_of_size, size=int(size)))
     signed_at = format_datetime(moment(found.signed_at), usegmt=True)
     return Answer(200, found.note.encode(), {"Last-Modified": signed_at}, media_type=TEXT)
 

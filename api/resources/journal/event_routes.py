@@ -16,6 +16,7 @@ from api.http.declaration import OVERSEER, READER, Concerns, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.fields import MAX_POSITION, Page
 from api.http.pages import PAGE_BYTES, projected_page
+from api.http.read_your_writes import may_be_to_come
 from api.http.responses import HEAD, JSON, NDJSON, POSITION, Answer, Streamed, prefers
 from api.http.spanning.spans import Spans
 from api.resources.examples import page_of
@@ -29,6 +30,7 @@ from api.resources.journal.event_schemas import (
     event_body,
 )
 from api.security.keys import EVERY_LEDGER, Key
+from domain.model.errors import NotFound
 from domain.model.streams import INSTALLATION, key_stream, ledger_stream
 from domain.transparency.leaves import hash_of
 from projections.engine.live_version import Page as Found
@@ -104,7 +106,7 @@ async def list_trail(call: Call[TrailQuery, None]) -> Answer | Streamed:
     if prefers(accept, NDJSON, JSON):
         return await _streamed(call)
     read = _reading(call, call.cursor_position, call.query.page_size + 1)
-    found = await _reached(call, call.service.query, read)
+    found = await _reached(call, call.service.look_up, read)
     return projected_page(call, found, event_body, lambda event: event.position)
 
 
@@ -201,9 +203,13 @@ async def _reached(call: _Asked, query: Callable[[_Read], Awaitable[_Events]], r
     time.
     """
     position = call.query.min_position
-    found = await query(read)
-    if position is None or found.position >= position:
-        return found
+    try:
+        found = await query(read)
+        if position is None or found.position >= position:
+            return found
+    except NotFound:
+        if position is None or not may_be_to_come(call.service, position):
+            raise
     waited = await call.service.wait_for(PROJECTION.name, position, call.prefer.wait_seconds)
     seen = waited.arrived()
     found = await query(read)

@@ -18,15 +18,16 @@ from eventsourcing.utils import Environment, EnvType, resolve_topic
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from domain.journal.database import Database
+from domain.journal.database import Database, ReadOnlyDatabase
 from domain.journal.eventsourcing.mapper import JournalMapper
 from domain.journal.eventsourcing.recorder import JournalProcessRecorder, JournalRecorder, SnapshotRecorder
-from domain.journal.outage import is_lost
+from domain.journal.outage import is_lost, is_overtaken
 from domain.journal.read_connections import Readers
 from domain.journal.silence import bound_transactions
 
 DATABASE_URL = "TALLYSTICK_DATABASE_URL"
 SCHEMA = "TALLYSTICK_SCHEMA"
+READ_ONLY = "TALLYSTICK_READ_ONLY"
 LOCK_TIMEOUT_SECONDS = 5
 READER_SILENCE_SECONDS = 60
 """How long a reader may be silent within a transaction. A process that stops while it reads keeps a snapshot and locks,
@@ -49,7 +50,8 @@ class JournalDatastore(PostgresDatastore):
     def read(self, function: Callable[[Connection[Any]], Found]) -> Found:
         """Return the result of a pure read. If its connection is lost meanwhile, it is tried once more on a fresh one.
 
-        Raises the library's `OperationalError` if there is no connection.
+        So is a read that a standby has ended, on any connection. Raises the library's `OperationalError` if there is no
+        connection, or if the second attempt fails as well.
         """
         began = False
         try:
@@ -57,9 +59,12 @@ class JournalDatastore(PostgresDatastore):
                 began = True
                 return function(connection)
         except (OperationalError, InterfaceError) as error:
-            if not (began and is_lost(error.__cause__)):
+            if is_overtaken(error.__cause__):
+                pass
+            elif began and is_lost(error.__cause__):
+                self.pool.drain()
+            else:
                 raise
-        self.pool.drain()
         with self.get_connection() as connection:
             return function(connection)
 
@@ -95,7 +100,9 @@ class JournalFactory(PostgresFactory):
         if self.datastore.enable_db_functions:
             raise UnsafeSetting(self.POSTGRES_ENABLE_DB_FUNCTIONS)
         self.datastore.close()
-        database = Database(env[DATABASE_URL], env.get(SCHEMA) or Database._field_defaults["schema"])
+        schema = env.get(SCHEMA) or Database._field_defaults["schema"]
+        kind = ReadOnlyDatabase if env.get(READ_ONLY) == "true" else Database
+        database = kind(env[DATABASE_URL], schema)
         self.datastore = JournalDatastore(database, int(env.get(self.POSTGRES_POOL_SIZE) or 8), 5.0)
 
     def mapper(

@@ -1,0 +1,73 @@
+"""What a service that only reads knows of its primary, and the connections to it."""
+
+import asyncio
+from time import monotonic
+
+from httpx2 import AsyncBaseTransport, AsyncHTTPTransport, Limits, Request, Response, TransportError
+
+from api.problems import ReadOnlyReplica
+
+LIMITS = Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=30.0)
+"""A server closes a connection without a request after 65 s, so none is used that is just being closed."""
+
+ANNOUNCE_SECONDS = 0.5
+"""How long after a read was announced to the primary, at least, another of the same route is."""
+
+
+class Replica:
+    """A service that answers from a copy what a copy can answer. The rest it refuses, or passes on to the primary."""
+
+    def __init__(
+        self, primary_url: str, *, forwards: bool, max_replay_lag_seconds: float | None = None
+    ) -> None:
+        """`primary_url` is empty if nobody said where the primary is. `forwards` needs it."""
+        self.primary_url = primary_url
+        self.max_replay_lag_seconds = max_replay_lag_seconds
+        self._transport: AsyncBaseTransport | None = AsyncHTTPTransport(limits=LIMITS) if forwards else None
+        self._announce_at: dict[str, float] = {}
+        self._announcing: set[asyncio.Task[None]] = set()
+
+    @property
+    def forwards(self) -> bool:
+        """Whether requests that the copy may not answer are passed on to the primary."""
+        return self._transport is not None
+
+    def refusal(self, detail: str | None = None) -> ReadOnlyReplica:
+        """Return the refusal of a request that only the primary may answer."""
+        return ReadOnlyReplica(detail, self.primary_url)
+
+    async def send(self, request: Request) -> Response:
+        """Send a request to the primary once; return its answer, whose body is still to be read.
+
+        Raises `httpx2.TransportError` if there is none.
+        """
+        assert self._transport is not None
+        return await self._transport.handle_async_request(request)
+
+    def may_announce(self, route: str) -> bool:
+        """Tell whether a read of a route may be announced now, and count it as announced."""
+        now = monotonic()
+        may = now >= self._announce_at.get(route, 0.0)
+        if may:
+            self._announce_at[route] = now + ANNOUNCE_SECONDS
+        return may
+
+    def announce(self, read: Request) -> None:
+        """Let the primary know that somebody waits here, by reading there as well. The answer is dropped."""
+        announcing = asyncio.ensure_future(self._announced(read))
+        self._announcing.add(announcing)
+        announcing.add_done_callback(self._announcing.discard)
+
+    async def _announced(self, read: Request) -> None:
+        try:
+            response = await self.send(read)
+            await response.aclose()
+        except TransportError:
+            pass  # the waiting read goes on here
+
+    async def close(self) -> None:
+        """Close the connections to the primary."""
+        for announcing in tuple(self._announcing):
+            announcing.cancel()
+        if self._transport is not None:
+            await self._transport.aclose()

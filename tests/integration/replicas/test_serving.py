@@ -1,0 +1,169 @@
+"""`tallystick serve --read-only` as an operator runs it, and what happens to its copy meanwhile."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from api.service.connections import looked_up
+from domain.application import LedgerApplication
+from domain.journal.database import ReadOnlyDatabase
+from domain.journal.migrations import latest
+from domain.model.errors import JournalUnavailable
+from scripts.serving.embedded_postgres import EmbeddedPostgres
+from tests.integration.replicas.pairs import run, servers, write
+from tests.service import ROOT, serving
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def both(module_path: Path) -> Iterator[tuple[EmbeddedPostgres, EmbeddedPostgres]]:
+    """A primary with an installation, and its standby. The last test promotes it."""
+    with servers(module_path) as both:
+        yield both
+
+
+def ended(*options: str, command: Sequence[str] = ("serve", "--port", "0", "--read-only")) -> tuple[int, str]:
+    command = [sys.executable, "-m", "scripts.tallystick", *command, *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stderr.splitlines()[-1]
+
+
+@contextmanager
+def changed(server: EmbeddedPostgres, change: str, back: str) -> Iterator[None]:
+    """The installation is changed meanwhile."""
+    run(server, f"SET search_path = tallystick; {change}")
+    yield
+    run(server, f"SET search_path = tallystick; {back}")
+
+
+def test_it_needs_a_database_that_this_release_can_read(
+    both: tuple[EmbeddedPostgres, EmbeddedPostgres], tmp_path: Path
+) -> None:
+    primary, _ = both
+    assert ended("--data-dir", str(tmp_path / "none")) == (
+        3,
+        "tallystick: a service that only reads needs the database that it reads: give a --database-url",
+    )
+    missing = ended("--database-url", primary.superuser_url, "--schema", "other")
+    assert missing == (3, 'tallystick: the schema "other" was not migrated: run `tallystick migrate` first')
+    applied = f"INSERT INTO migrations VALUES ('{latest()}')"
+    with changed(primary, f"DELETE FROM migrations WHERE name = '{latest()}'", applied):
+        code, words = ended("--database-url", primary.superuser_url)
+    assert code == 3
+    assert (
+        f"the schema is older than this release, which reads {latest()}: migrate the primary first" in words
+    )
+    newer = "INSERT INTO migrations VALUES ('9999_newer'); ALTER TABLE dead_letters RENAME TO letters"
+    as_before = "DELETE FROM migrations WHERE name = '9999_newer'; ALTER TABLE letters RENAME TO dead_letters"
+    with changed(primary, newer, as_before):
+        code, words = ended("--database-url", primary.superuser_url)
+    assert code == 3
+    assert "the schema is of a newer release (9999_newer), which this one cannot read" in words
+
+
+def test_a_setting_of_a_replica_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYSTICK_FORWARD", "true")
+    assert ended() == (
+        2,
+        "tallystick: TALLYSTICK_FORWARD: Value error, needs TALLYSTICK_PRIMARY_URL, the address to pass requests on to",
+    )
+
+
+def test_what_writes_does_not_run_where_only_reading_is_asked_for(
+    both: tuple[EmbeddedPostgres, EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALLYSTICK_READ_ONLY", "true")
+    code, words = ended("--database-url", both[0].superuser_url, command=("project",))
+    assert (code, "this writes" in words) == (3, True)
+
+
+class Overtaken:
+    """A read that the standby has to end, because the primary changes what it reads. It is so for some attempts."""
+
+    def __init__(self, primary: EmbeddedPostgres, times: int) -> None:
+        self.attempts = 0
+        self._primary = primary
+        self._times = times
+
+    def __call__(self, connection: Connection[Any]) -> int:
+        self.attempts += 1
+        with connection.transaction():
+            connection.execute("SELECT FROM webhooks")
+            if self.attempts <= self._times:
+                run(self._primary, "BEGIN; LOCK TABLE tallystick.webhooks; COMMIT")
+                connection.execute("SELECT pg_sleep(60)")
+        return self.attempts
+
+
+def test_a_read_that_replay_ends_is_repeated_once(both: tuple[EmbeddedPostgres, EmbeddedPostgres]) -> None:
+    primary, standby = both
+    run(standby, "ALTER SYSTEM SET max_standby_streaming_delay = 0")
+    run(standby, "SELECT pg_reload_conf()")
+    ledger = LedgerApplication(ReadOnlyDatabase(standby.superuser_url))
+    try:
+        once, twice = Overtaken(primary, 1), Overtaken(primary, 2)
+        assert looked_up(ledger, once) == 2
+        with pytest.raises(JournalUnavailable) as refused:
+            looked_up(ledger, twice)
+        assert (refused.value.reason, twice.attempts) == ("replay", 2)
+    finally:
+        ledger.close()
+
+
+def test_it_reads_on_when_its_standby_is_promoted(
+    both: tuple[EmbeddedPostgres, EmbeddedPostgres], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primary, standby = both
+    with serving(tmp_path / "first", "--database-url", primary.superuser_url) as first:
+        with first.client() as client:
+            open_book(client)
+            before = write(client, "main")
+        monkeypatch.setenv("TALLYSTICK_PRIMARY_URL", first.url)
+        reading = serving(
+            tmp_path / "reading", "--database-url", standby.superuser_url, "--read-only", key=None
+        )
+        with reading as replica:
+            assert {
+                name for name in ("projector", "publisher", "simulator") if replica.processes(name)
+            } == set()
+            assert not [line for line in replica.output if "API key" in line]
+            with replica.client() as client:
+                assert transactions(client, before) == 1
+                first.stop()
+                assert transactions(client, before) == 1
+                run(standby, "SELECT pg_promote()")
+                primary.stop()
+                monkeypatch.delenv("TALLYSTICK_PRIMARY_URL")
+                with serving(tmp_path / "second", "--database-url", standby.superuser_url) as second:
+                    with second.client() as writer:
+                        after = write(writer, "main")
+                    assert after > before
+                    assert transactions(client, after) == 2
+                    refused = client.post("/v1/ledgers", json={"name": "none"})
+                    assert refused.status_code == 421
+                assert "tallystick_replay_lag_seconds 0.0" in client.get("/metrics").text
+                assert client.get("/readyz").status_code == 200
+            assert replica.stop() == 0
+
+
+def open_book(client: Any) -> None:
+    assert client.post("/v1/ledgers", json={"name": "main"}).status_code == 201
+    for address in ("a", "b"):
+        account = {"address": address, "asset": "USD/2", "normal_side": "credit"}
+        assert client.post("/v1/ledgers/main/accounts", json=account).status_code == 201
+
+
+def transactions(client: Any, position: int) -> int:
+    """How many transactions a list shows that reflects a position."""
+    listed = client.get(
+        "/v1/ledgers/main/transactions", params={"min_position": position}, headers={"Prefer": "wait=30"}
+    )
+    assert listed.status_code == 200, listed.text
+    return len(listed.json()["data"])
