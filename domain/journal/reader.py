@@ -9,6 +9,7 @@ from psycopg import Connection
 from domain.journal.abbreviations import whole_states
 from domain.journal.encoding import UnreadableEvent, decode
 from domain.journal.queries import Query, load
+from domain.journal.session import confirm
 from domain.journal.snapshots import TOPICS, decode_snapshot
 from domain.model.accounts import EntriesHeld, EntriesPosted, EntriesReleased, EntriesSettled
 from domain.model.events import State
@@ -136,7 +137,8 @@ def read_aggregates(connection: Connection[Any], streams: Sequence[str]) -> tupl
     """Return the state of each stream, None if it has no events, and the head of the journal at the same instant.
 
     Linearizable: it reads on the primary, in one statement and so at one instant, and caches nothing (api/README.md,
-    Consistency).
+    Consistency). If the primary has a synchronous standby, the standby confirms that it has what was read, and with it
+    that the primary still is one.
     """
     return _read(connection, _READ, streams)
 
@@ -152,8 +154,11 @@ def read_beginnings(connection: Connection[Any], streams: Sequence[str]) -> tupl
 def _read(connection: Connection[Any], query: Query, streams: Sequence[str]) -> tuple[tuple[State, ...], int]:
     wanted = {"streams": list(streams), "snapshot_topics": TOPICS}
     rows = query.rows(connection, wanted, prepare=True)
-    states = fold_rows(whole_rows(row[1:] for row in rows if row[1] is not None))
-    return tuple(states.get(stream) for stream in streams), rows[0][0]
+    head, must_confirm = rows[0][:2]
+    states = fold_rows(whole_rows(row[2:] for row in rows if row[2] is not None))
+    if must_confirm:
+        confirm(connection)
+    return tuple(states.get(stream) for stream in streams), head
 
 
 def read_past(connection: Connection[Any], present: Sequence[str], stream: str, at: int | Instant) -> Past:
@@ -169,7 +174,9 @@ def read_past(connection: Connection[Any], present: Sequence[str], stream: str, 
         "snapshot_topics": TOPICS,
     }
     rows = _READ_PAST.rows(connection, wanted, prepare=True)
-    head, head_recorded_at, position = rows[0][:3]
-    states = fold_rows(whole_rows(row[3:] for row in rows if row[3] is not None))
+    head, must_confirm, head_recorded_at, position = rows[0][:4]
+    states = fold_rows(whole_rows(row[4:] for row in rows if row[4] is not None))
+    if must_confirm:
+        confirm(connection)
     state = UnreadableAggregate(UnreadableEvent.reason) if position is None else states.get(stream)
     return Past(position or 0, state, tuple(map(states.get, present)), head, head_recorded_at)
