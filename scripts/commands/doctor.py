@@ -11,7 +11,7 @@ from rich.console import Console
 
 from domain.journal.database import Database
 from scripts.commands.installation import DatabaseUrl, DataDir, Schema
-from scripts.doctor import backups, installation, journal, outbox, projections, server
+from scripts.doctor import backups, installation, journal, outbox, projections, server, standbys
 from scripts.doctor.examination import SQL, Check, Examined, Scope, examine, read_only
 from scripts.doctor.finding import Finding
 from scripts.doctor.report import as_json, exit_code, show
@@ -25,6 +25,7 @@ OF_THE_SERVER = (
     Check("settings are durable", server.durability),
     Check("this server is the primary", installation.vantage),
     Check("the log is archived", backups.archive),
+    Check("standbys have what is acknowledged", standbys.acknowledged),
     Check("there is room", server.room),
     Check("no session blocks others", server.sessions),
     Check("vacuum keeps up", server.vacuum),
