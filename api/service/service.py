@@ -21,6 +21,7 @@ from api.service.replica import Replica
 from api.service.request_log import RequestLog
 from api.service.writer import Writer
 from domain.application import LedgerApplication
+from domain.journal.session import confirm
 from projections.outbox.destinations import Policy
 from projections.process_managers.due_worker import Worker
 from projections.process_managers.payer import Payer
@@ -100,8 +101,10 @@ class Service(NamedTuple):
             return await asyncio.get_running_loop().run_in_executor(self.reading, function, *arguments)
 
     async def query(self, function: Callable[[Connection[Any]], Read]) -> Read:
-        """Call a function with a connection; return its result. Raises `JournalUnavailable` if there is no
-        connection."""
+        """Call a function with a connection; return its result once all that it has seen is replicated.
+
+        Raises `JournalUnavailable` if there is no connection.
+        """
         return await self.read(self._query, function)
 
     async def look_up(self, function: Callable[[Connection[Any]], Read]) -> Read:
@@ -117,4 +120,8 @@ class Service(NamedTuple):
 
     def _query(self, function: Callable[[Connection[Any]], Read]) -> Read:
         with connected(self.ledger) as connection:
-            return function(connection)
+            found = function(connection)
+            confirm(
+                connection
+            )  # a change that was made before is answered as well, without a commit of its own
+            return found

@@ -153,8 +153,14 @@ class LockedCommit:
         self._progress.committed(batch, {})
 
     def disconnect(self) -> None:
-        """Close the connection. The next attempt opens another."""
+        """Close the connection, and forget what it has shown. The next attempt opens another.
+
+        That one may lead to a server that was promoted meanwhile. Its history may lack what the last one showed, and
+        have other events at the same positions.
+        """
         self._writer.disconnect()
+        self._decider.forget_all(0)
+        self._progress.position = 0
 
 
 def _is_dry(submissions: Sequence[Submission]) -> bool:

@@ -18,6 +18,7 @@ from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier, Literal
 
 import domain.journal.arrays  # noqa: F401  a connection uses only the dumpers registered before it is made
+from domain.journal.session import Session
 
 SERVICE_ROLE = "tallystick_service"
 CONNECT_TIMEOUT_SECONDS = 5
@@ -49,6 +50,8 @@ SESSION: Mapping[str, str] = {
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
     "exit_on_error": "off",
+    # A commit whose wait for a standby was cancelled succeeds with a warning (session.py).
+    "client_min_messages": "notice",
     # How plans are made. Statements are short, and compiling them costs more than it saves.
     "plan_cache_mode": "auto",
     "jit": "off",
@@ -126,7 +129,7 @@ class Database(NamedTuple):
             tcp_user_timeout=given.get("tcp_user_timeout") or 10_000,
         )
 
-    def connect(self, application_name: str, *, autocommit: bool = True) -> Connection[Any]:
+    def connect(self, application_name: str, *, autocommit: bool = True) -> Session:
         """Return a connection with the rights of the service; raises `psycopg.OperationalError`.
 
         It raises the subclass `UnfitDatabase` if waiting will not help.
@@ -140,9 +143,9 @@ class Database(NamedTuple):
             raise
         return connection
 
-    def connect_as_owner(self, application_name: str) -> Connection[Any]:
+    def connect_as_owner(self, application_name: str) -> Session:
         """Return a connection with the rights of the login, for migrations. Raises what `connect` raises."""
-        connection: Connection[Any] = psycopg.connect(self.conninfo(application_name), autocommit=True)
+        connection = Session.connect(self.conninfo(application_name), autocommit=True)
         try:
             _require_encoding(connection)
             _pin(connection, self)

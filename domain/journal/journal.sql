@@ -1,7 +1,10 @@
 -- name: lock_head
 -- The holder of this row's lock is the writer, so positions are given out in commit order, without gaps. `asked_at` is
--- the server's time when the statement arrived, however long it then waited for the lock.
-SELECT position, recorded_at, extract(epoch FROM statement_timestamp())::float8 AS asked_at FROM head FOR UPDATE;
+-- the server's time when the statement arrived, however long it then waited for the lock. `has_standby` says whether a
+-- commit waits for a synchronous standby.
+SELECT position, recorded_at, extract(epoch FROM statement_timestamp())::float8 AS asked_at,
+    current_setting('synchronous_standby_names') <> '' AS has_standby
+FROM head FOR UPDATE;
 
 -- name: lock_to_record
 -- For writers that record events beside changes of other tables, in one transaction. They use the database's clock: it
@@ -120,11 +123,15 @@ CROSS JOIN LATERAL (
 
 -- name: read
 -- `load` for readers, who also want the head at the same instant: one statement sees one state of the database. The
--- head always leaves a row; a stream without events leaves none. So does a ledger that is elsewhere.
-SELECT head.position, absent.state, absent.installation, found.*
+-- head always leaves a row; a stream without events leaves none. So does a ledger that is elsewhere. `must_confirm` says
+-- whether a commit waits for a synchronous standby: then a row that is seen may not be replicated (session.py).
+SELECT head.position, absent.state, absent.installation, (:must_confirm) AS must_confirm, found.*
 FROM head
 LEFT JOIN absent_ledgers AS absent ON absent.ledger = %(ledger)b::text
 LEFT JOIN LATERAL (:load) AS found ON true;
+
+-- name: must_confirm
+SELECT current_setting('synchronous_standby_names') <> '' AND NOT pg_is_in_recovery();
 
 -- name: past
 -- What to load, for one stream as it was at the place that `read_past` finds, beside other streams as they are now.
@@ -166,7 +173,9 @@ WITH RECURSIVE by_time (low, high) AS (
     ) AS event
     WHERE low < high
 )
-SELECT head.position, absent.state, absent.installation, head.recorded_at, place.position, found.*
+SELECT
+    head.position, absent.state, absent.installation, (:must_confirm) AS must_confirm, head.recorded_at, place.position,
+    found.*
 FROM head
 LEFT JOIN absent_ledgers AS absent ON absent.ledger = %(ledger)b::text
 LEFT JOIN (SELECT position, low FROM by_position WHERE low = high) AS place (position, version) ON true
@@ -194,7 +203,9 @@ WITH RECURSIVE by_version (low, high) AS (
     ) AS event
     WHERE low < high AND recorded_at IS NOT NULL
 )
-SELECT head.position, absent.state, absent.installation, head.recorded_at, place.position, found.*
+SELECT
+    head.position, absent.state, absent.installation, (:must_confirm) AS must_confirm, head.recorded_at, place.position,
+    found.*
 FROM head
 LEFT JOIN absent_ledgers AS absent ON absent.ledger = %(ledger)b::text
 LEFT JOIN (

@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow
 from domain.journal.abbreviations import whole_states
 from domain.journal.encoding import UnreadableEvent, decode
 from domain.journal.queries import Query, load
+from domain.journal.session import confirm
 from domain.journal.snapshots import TOPICS, decode_snapshot
 from domain.model.accounts import EntriesHeld, EntriesPosted, EntriesReleased, EntriesSettled
 from domain.model.events import State
@@ -142,7 +143,8 @@ def read_aggregates(
     """Return the state of each stream, None if it has no events, and the head of the journal at the same instant.
 
     Linearizable: it reads on the primary, in one statement and so at one instant, and caches nothing (api/README.md,
-    Consistency). Given a ledger, raises `LedgerMoved` or `LedgerMoving` if it is not here.
+    Consistency). If the primary has a synchronous standby, the standby confirms that it has what was read, and with it
+    that the primary still is one. Given a ledger, raises `LedgerMoved` or `LedgerMoving` if it is not here.
     """
     return _read(connection, _READ, streams, ledger)
 
@@ -163,8 +165,11 @@ def _read(
     wanted = {"streams": list(streams), "snapshot_topics": TOPICS, "ledger": ledger}
     rows = query.rows(connection, wanted, prepare=True)
     _require_present(rows[0])
-    states = fold_rows(whole_rows(row[3:] for row in rows if row[3] is not None))
-    return tuple(states.get(stream) for stream in streams), rows[0][0]
+    head, _, _, must_confirm = rows[0][:4]
+    states = fold_rows(whole_rows(row[4:] for row in rows if row[4] is not None))
+    if must_confirm:
+        confirm(connection)
+    return tuple(states.get(stream) for stream in streams), head
 
 
 def _require_present(row: TupleRow) -> None:
@@ -194,7 +199,9 @@ def read_past(connection: Connection[Any], present: Sequence[str], stream: str, 
     is_copied = isinstance(at, str) and _SQL["has_copies"].only(connection, {"ledger": ledger})[0]
     rows = (_READ_PAST_OF_COPIES if is_copied else _READ_PAST).rows(connection, wanted, prepare=True)
     _require_present(rows[0])
-    head, _, _, head_recorded_at, position = rows[0][:5]
-    states = fold_rows(whole_rows(row[5:] for row in rows if row[5] is not None))
+    head, _, _, must_confirm, head_recorded_at, position = rows[0][:6]
+    states = fold_rows(whole_rows(row[6:] for row in rows if row[6] is not None))
+    if must_confirm:
+        confirm(connection)
     state = UnreadableAggregate(UnreadableEvent.reason) if position is None else states.get(stream)
     return Past(position or 0, state, tuple(map(states.get, present)), head, head_recorded_at)

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg import Connection
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import DiagnosticField, ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
 from domain.journal.arrays import Array
+from domain.journal.session import HUNG_SECONDS, Session
 
 _PARAMETER = re.compile(r"%(?:%|\((\w+)\)[bs]?)")
 _DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
@@ -54,18 +54,22 @@ class Bound(NamedTuple):
 class Statements:
     """The prepared statements of one connection. Every method that sends raises `psycopg.Error`."""
 
-    def __init__(self, connection: Connection[Any]) -> None:
+    def __init__(self, connection: Session) -> None:
         self.connection = connection
         self._pgconn = connection.pgconn
         self._prepared: set[bytes] = set()
         self._transformer = Transformer(connection)
+        self._poll = select.poll()
+        self._poll.register(self._pgconn.socket, _READ)
 
     def run(self, bound: Bound) -> PGresult:
         """Send a statement, and return the answer. In no transaction, it is one of its own."""
         self._prepare(bound.statement)
         values, formats = _encoded(bound)
         name, result_format = bound.statement.name, Format(bound.has_rows)
-        return _required(self._pgconn.exec_prepared(name, values, formats, result_format))
+        self._pgconn.send_query_prepared(name, values, formats, result_format)
+        (answer,) = self._replicated([self._only_answer()])
+        return answer
 
     def run_together(self, *several: Bound) -> list[PGresult]:
         """Send statements without waiting for their answers in between, and return these.
@@ -83,7 +87,7 @@ class Statements:
         answers = [self._answer() for _ in several]
         self._next_result()  # of Sync
         self._pgconn.exit_pipeline_mode()
-        return list(map(_required, answers))
+        return self._replicated(answers)
 
     def rows(self, result: PGresult) -> list[Any]:
         """Return the rows of an answer in the binary form, as tuples."""
@@ -92,8 +96,19 @@ class Statements:
 
     def _prepare(self, statement: Statement) -> None:
         if statement.name not in self._prepared:
-            _required(self._pgconn.prepare(statement.name, statement.text))
+            self._pgconn.send_prepare(statement.name, statement.text)
+            _required(self._only_answer())
             self._prepared.add(statement.name)
+
+    def _replicated(self, answers: list[PGresult | None]) -> list[PGresult]:
+        """Return answers; raise `NotReplicated` if one tells of a commit that may be on this server alone."""
+        self.connection.require_replicated()
+        return list(map(_required, answers))
+
+    def _only_answer(self) -> PGresult | None:
+        """Return the answer of what was sent outside of a pipeline."""
+        self._flush()
+        return self._answer()
 
     def _flush(self) -> None:
         """Send the rest that did not fit into the first write."""
@@ -114,9 +129,10 @@ class Statements:
         return self._pgconn.get_result()
 
     def _wait(self, events: int) -> int:
-        poll = select.poll()
-        poll.register(self._pgconn.socket, events)
-        ((_, ready),) = poll.poll()
+        self._poll.modify(self._pgconn.socket, events)
+        while not (found := self._poll.poll(HUNG_SECONDS * 1000)):
+            self.connection.require_server()
+        ((_, ready),) = found
         return ready
 
 

@@ -132,6 +132,8 @@ class JournalWriter:
         self._timekeeping = timekeeping
         self._statements: Statements | None = None
         self._overdue_at: float | None = None
+        self._has_standby = False
+        """Whether a commit of the transaction that `lock` began waits for a synchronous standby."""
 
     @property
     def is_overdue(self) -> bool:
@@ -153,7 +155,7 @@ class JournalWriter:
                 asked.append(_missing(missed))
             read_at, clock = monotonic(), self._timekeeping.clock()
             _, locking, *answers = map(statements.rows, statements.run_together(*asked))
-            ((position, recorded_at, asked_at),) = locking
+            ((position, recorded_at, asked_at, self._has_standby),) = locking
             if self._is_wrong(clock, monotonic() - read_at, asked_at):
                 statements.run(Bound(_ROLLBACK, {}))
                 raise ClockDiffers
@@ -220,16 +222,21 @@ class JournalWriter:
     def contains(self, rows: Rows) -> bool:
         """Tell whether the journal holds these rows. The caller holds the head's lock, so nothing is in flight.
 
-        Some of them may be another writer's, of a request that both were sent, so all are compared.
+        Some of them may be another writer's, of a request that both were sent, so all are compared. Whether a standby
+        has them is known after `release`.
         """
         with self._asking() as statements:
             asked = Bound(_STORED_AFTER, {"after": rows.after, "last": rows.last}, has_rows=True)
             return statements.rows(statements.run(asked)) == list(zip(*rows[1:], strict=True))
 
     def release(self) -> None:
-        """Roll the transaction back without appending. This frees the lock."""
+        """End the transaction without appending. This frees the lock.
+
+        With a synchronous standby, it returns once all that was read is replicated: the lock is written to the log, so
+        its commit waits for the standby (session.py).
+        """
         with self._asking() as statements:
-            statements.run(Bound(_ROLLBACK, {}))
+            statements.run(Bound(_COMMIT if self._has_standby else _ROLLBACK, {}))
 
     def disconnect(self) -> None:
         """Close the connection. The next call opens another."""

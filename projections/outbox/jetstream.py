@@ -25,6 +25,7 @@ from domain.journal.database import Database
 from domain.journal.outage import Outage, is_lost
 from domain.journal.queries import load
 from domain.journal.reader import Row, whole_rows
+from domain.journal.session import confirm
 from domain.tracing import Tracer
 from projections.engine.leadership import RECONNECT_SECONDS, Loop, Pauses, pause
 from projections.engine.rate import RATE_SECONDS, Rate
@@ -226,6 +227,7 @@ class Follower:
             upto = rows[-1][4]
         messages, position, obstacle = self._messages(end.position, upto, rows)
         if messages:
+            confirm(self._connection)  # what the broker was told cannot be undone
             with traced_window(self._tracer, self._streaming.subject, messages) as sent:
                 await self._send(stream, end, sent)
                 await self._await_acknowledgements()

@@ -21,6 +21,7 @@ from scripts.doctor import (
     outbox,
     projections,
     server,
+    standbys,
     witnesses,
 )
 from scripts.doctor.examination import SQL, Check, Examined, Scope, examine, read_only
@@ -33,6 +34,7 @@ OF_THE_SERVER = (
     Check("settings are durable", server.durability),
     Check("this server is the primary", installation.vantage),
     Check("the log is archived", backups.archive),
+    Check("standbys have what is acknowledged", standbys.acknowledged),
     Check("there is room", server.room),
     Check("no session blocks others", server.sessions),
     Check("vacuum keeps up", server.vacuum),

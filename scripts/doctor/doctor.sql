@@ -96,6 +96,14 @@ FROM (
     FROM pg_stat_replication AS r LEFT JOIN pg_replication_slots AS s ON s.active_pid = r.pid
 ) AS connected;
 
+-- name: standbys
+-- What follows the log and could be promoted, and how many of these a commit waits for. A session that the login may not
+-- see has no state.
+SELECT current_setting('synchronous_standby_names'), current_setting('synchronous_commit'),
+    count(*) FILTER (WHERE r.replay_lsn IS NOT NULL AND s.slot_type IS DISTINCT FROM 'logical'),
+    count(*) FILTER (WHERE r.state IS NULL), count(*) FILTER (WHERE r.sync_state IN ('sync', 'quorum'))
+FROM pg_stat_replication AS r LEFT JOIN pg_replication_slots AS s ON s.active_pid = r.pid;
+
 -- name: failing_archiver
 SELECT failed_count, last_failed_wal, last_failed_time::timestamptz(0)::text, last_archived_time::timestamptz(0)::text
 FROM pg_stat_archiver

@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
+from domain.journal.session import Session
 from domain.model.errors import JournalUnavailable
 from projections.errors import ProjectionBehind, ProjectionNotFound
 from projections.registry import NATS, PROJECTIONS, install
@@ -246,7 +247,7 @@ class Fleeting(Database):
     is_gone: ClassVar[bool] = False
     sessions: ClassVar[list[int]] = []
 
-    def connect(self, application_name: str, *, autocommit: bool = True) -> Connection[tuple[Any, ...]]:
+    def connect(self, application_name: str, *, autocommit: bool = True) -> Session:
         if self.is_gone:
             raise OperationalError("it is gone")
         connection = super().connect(application_name, autocommit=autocommit)
@@ -332,7 +333,7 @@ class Watched(Database):
 
     sessions: ClassVar[list[int]] = []
 
-    def connect(self, application_name: str, *, autocommit: bool = True) -> Connection[tuple[Any, ...]]:
+    def connect(self, application_name: str, *, autocommit: bool = True) -> Session:
         connection = super().connect(application_name, autocommit=autocommit)
         self.sessions.append(connection.info.backend_pid)
         return connection

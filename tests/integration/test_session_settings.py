@@ -47,6 +47,7 @@ HOSTILE = {
     "idle_session_timeout": "1",
     "transaction_timeout": "100",  # not a startup option, because older servers do not know it
     "exit_on_error": "on",
+    "client_min_messages": "error",
     "synchronous_commit": "off",
     "plan_cache_mode": "force_custom_plan",
     "jit": "on",

@@ -14,6 +14,7 @@ import pytest
 
 from domain.journal import silence
 from domain.journal.database import Database
+from domain.journal.session import Session
 from domain.journal.silence import HOLDERS_OF_PLACE, Watch, bound_session, bound_transactions, pipelined
 from domain.journal.statements import Bound, Statement, Statements
 from domain.journal.writer import JournalWriter
@@ -28,7 +29,7 @@ TAKEN_WITHIN_SECONDS = 20.0
 
 
 @pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection[Any]]:
+def connection(database: Database) -> Iterator[Session]:
     """A connection of the service."""
     connection = database.connect("tallystick test")
     try:
@@ -63,7 +64,7 @@ def commit(connection: psycopg.Connection[Any]) -> None:
         assert connection.execute("SELECT %s", (1,), prepare=True).fetchone() == (1,)
 
 
-def send_several(connection: psycopg.Connection[Any]) -> None:
+def send_several(connection: Session) -> None:
     reading = Bound(Statement("series", "SELECT generate_series(1, 50000)"), {}, has_rows=True)
     _, answer = Statements(connection).run_together(Bound(Statement("begin", "BEGIN"), {}), reading)
     assert answer.ntuples == 50_000
@@ -71,8 +72,8 @@ def send_several(connection: psycopg.Connection[Any]) -> None:
 
 @pytest.mark.parametrize("statements", [lock_and_read, fail, commit, send_several])
 def test_who_is_silent_after_a_pipeline_loses_the_session(
-    statements: Callable[[psycopg.Connection[Any]], None],
-    connection: psycopg.Connection[Any],
+    statements: Callable[[Session], None],
+    connection: Session,
     owner: psycopg.Connection[Any],
 ) -> None:
     bound_session(connection)

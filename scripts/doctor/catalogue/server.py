@@ -46,6 +46,31 @@ KINDS: Mapping[str, Kind] = {
         "Read why in PostgreSQL's log, and mend the place that the archive is in. PostgreSQL tries again by itself.",
         ("SELECT * FROM pg_stat_archiver;",),
     ),
+    "standby_asynchronous": Kind(
+        "warning",
+        "If a standby is promoted, what was acknowledged and had not arrived there is lost.",
+        "Have commits wait for a standby, as scripts/CLUSTER.md says: with Patroni by synchronous_mode, otherwise by"
+        " naming the standbys.",
+        (
+            "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)';",
+            "SELECT pg_reload_conf();",
+        ),
+    ),
+    "commits_local": Kind(
+        "error",
+        "synchronous_standby_names promises that a standby has what is acknowledged, and it need not.",
+        "Set synchronous_commit to on for the service's login.",
+        (
+            "ALTER SYSTEM SET synchronous_commit = on;",
+            "SELECT pg_reload_conf();",
+        ),
+    ),
+    "standby_absent": Kind(
+        "error",
+        "Every commit waits for it: requests are answered 503 `journal_unavailable`, reason `unreachable`.",
+        "Bring the standby back. Patroni chooses another by itself, if there is one.",
+        ("SELECT application_name, state, sync_state FROM pg_stat_replication;",),
+    ),
     "embedded_unarchived": Kind(
         "info",
         "With this disk, everything is lost. That is right for trying things out.",
