@@ -108,7 +108,7 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Application:
         try:
             yield {"service": installations.home, "installations": installations}
         finally:
-            await learning
+            learning.cancel()
             await asyncio.get_running_loop().run_in_executor(None, _stop, installations, shared)
 
     return Application(cors_origins=settings.allowed_origins, lifespan=lifespan, tracer=tracer)

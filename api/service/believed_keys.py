@@ -27,11 +27,8 @@ class BelievedKeys(KeyCache):
     A key that home refuses, a revocation by this process and the end of a key take effect as without a placement.
     """
 
-    def __init__(
-        self, ledger: LedgerApplication, reading: Executor, believed_seconds: float = BELIEVED_SECONDS
-    ) -> None:
+    def __init__(self, ledger: LedgerApplication, reading: Executor) -> None:
         super().__init__(ledger, reading)
-        self._believed_seconds = believed_seconds
         self._confirmed: dict[LookUp, tuple[Key, float]] = {}
         self._asked: dict[LookUp, tuple[asyncio.Future[Key | None], float]] = {}
 
@@ -82,7 +79,7 @@ class BelievedKeys(KeyCache):
     def _confirmation(self, wanted: LookUp) -> Key | None:
         """Return the key as home last said, None if that is too long ago or the key has ended since."""
         key, confirmed_at = self._confirmed.get(wanted, (None, 0.0))
-        if key is None or monotonic() > confirmed_at + self._believed_seconds:
+        if key is None or monotonic() > confirmed_at + BELIEVED_SECONDS:
             return None
         return None if key.valid_until is not None and key.valid_until <= system_clock() else key
 

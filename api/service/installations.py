@@ -1,12 +1,10 @@
 """The installations that one API process serves, and which of them a request is about."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 
-from psycopg import Error as PostgresError
-
 from api.service.service import Service
+from domain.journal.outage import is_denied
 from domain.model.errors import JournalUnavailable
 from domain.placement.ledger_map import LedgerMap
 
@@ -74,10 +72,14 @@ class Installations:
             return self._serving(moved_to)
 
     async def learn(self) -> None:
-        """Read the map, so that this process knows it if home is away later. If home is away now, do nothing."""
-        if self.ledger_map is not None:
-            with suppress(JournalUnavailable, PostgresError):
-                await self.home.look_up(self.ledger_map.learn)
+        """Read the map, so that this process knows it if home is away later. If it cannot be read now, do nothing."""
+        if self.ledger_map is None:
+            return
+        try:
+            await self.home.look_up(self.ledger_map.learn)
+        except Exception as error:
+            if not (isinstance(error, JournalUnavailable) or is_denied(error)):
+                raise
 
     def _serving(self, name: str) -> Service:
         if name not in self._services:

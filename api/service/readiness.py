@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from psycopg import Connection, errors
-from psycopg import Error as PostgresError
 from psycopg.rows import tuple_row
 
 from api.service.installations import Installations
 from api.service.service import Service
 from domain.journal.migrations import latest
+from domain.journal.outage import DENIALS, is_denied
 from domain.model.commands import Decision, Read, Repeatable
 from domain.model.errors import JournalUnavailable, LedgerError
 from domain.model.events import Context
@@ -80,7 +80,7 @@ async def check(service: Service) -> Readiness:
 
 
 async def is_ready(service: Service) -> bool:
-    """Tell whether the service is ready."""
+    """Tell whether an installation is ready."""
     return await trouble_of(service) is None
 
 
@@ -90,7 +90,12 @@ async def trouble_of(service: Service) -> str | None:
         require(await check(service))
     except JournalUnavailable as unavailable:
         return unavailable.reason
-    except (LedgerError, PostgresError):
+    except LedgerError:
+        return "unknown"
+    except Exception as error:
+        if not is_denied(error):
+            raise
+        DENIALS.note(error)
         return "denied"
     return None
 

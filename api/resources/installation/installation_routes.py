@@ -2,7 +2,6 @@
 
 import asyncio
 
-from psycopg import Error as PostgresError
 from typing_extensions import TypedDict
 
 from api.http.consistency import Consistency
@@ -13,6 +12,7 @@ from api.http.responses import Answer, json_answer
 from api.resources.installation import examples
 from api.service.readiness import PATIENCE_SECONDS, trouble_of
 from api.service.service import Service
+from domain.journal.outage import is_denied
 from domain.model.errors import LedgerError
 from domain.placement.installations import Standing, standing
 
@@ -73,8 +73,13 @@ async def _body(service: Service, home: str) -> InstallationBody:
 
 
 async def _standing(service: Service) -> Standing | None:
+    """Return how an installation stands, None if it does not answer or lacks what is asked for."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             return await service.look_up(standing)
-    except (LedgerError, PostgresError, TimeoutError):
+    except (LedgerError, TimeoutError):
+        return None
+    except Exception as error:
+        if not is_denied(error):
+            raise
         return None
