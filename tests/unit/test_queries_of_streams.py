@@ -15,8 +15,9 @@ PASSES = {
     ("projections.read_models.account_changes", "of_prefix"),  # one pass over the journal, for a report
     ("projections.audit.audit", "accounts"),  # every account
     ("domain.placement.copies", "next"),  # one pass over the journal, for a move
+    ("scripts.doctor.bridges", "accounts_opened"),  # only what the read model has not reached
 }
-"""Queries that read the whole journal."""
+"""Queries that read the whole journal, or all of its end."""
 
 
 MODULES = [

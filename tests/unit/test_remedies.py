@@ -46,6 +46,8 @@ RESOURCES_OF = {
 FILLED = {
     "id": ID,
     "ledger": "main",
+    "sender": "main",
+    "receiver": "other",
     "name": "entries",
     "names": "entries balances",
     "pid": "7",
