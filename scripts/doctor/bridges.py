@@ -5,10 +5,13 @@ Installations are read one after another, while bridges are under way (projectio
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple
 
+import psycopg
 from psycopg import Connection
 
+from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.journal.reader import head_of, read_aggregates
 from domain.model.accounts import Account
@@ -19,7 +22,7 @@ from domain.model.streams import ledger_stream, transaction_stream
 from domain.model.transactions import Transaction
 from projections.audit.bridges import Crossing, Imbalance, Side, imbalances, is_sent_at
 from projections.engine.live_version import one_instant
-from scripts.doctor.examination import MAX_SUBJECTS, Patient, examples
+from scripts.doctor.examination import MAX_SUBJECTS, Patient, examples, read_only
 from scripts.doctor.finding import Finding
 
 _SQL = load(__name__)
@@ -37,6 +40,20 @@ def agreement(patient: Patient) -> Iterator[Finding]:
     """Compare what the ledgers of this installation say of each other."""
     if found := examined([patient.connection]):
         yield disagreement(found)
+
+
+def agreement_of_all(others: Sequence[Database], patient: Patient) -> Iterator[Finding]:
+    """Compare what the ledgers of this installation and of others say of each other.
+
+    An installation that cannot be reached is left out: it has a finding of its own.
+    """
+    with ExitStack() as stack:
+        connections = [patient.connection]
+        for other in others:
+            with suppress(psycopg.OperationalError):
+                connections.append(stack.enter_context(read_only(other)))
+        if found := examined(connections):
+            yield disagreement(found)
 
 
 def disagreement(found: Sequence[Imbalance]) -> Finding:

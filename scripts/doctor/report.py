@@ -53,7 +53,7 @@ def _of_one_cause(found: Sequence[Finding]) -> list[Finding]:
 class Report(NamedTuple):
     """What was found in an installation, and the facts shown with it. It has its name in a placement, else None."""
 
-    examined: Sequence[Examined]
+    examined: list[Examined]
     facts: dict[str, Any]
     installation: str | None = None
 
