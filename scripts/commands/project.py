@@ -37,7 +37,7 @@ def set_up(database_url: str | None, schema: str | None, installation: str | Non
     from scripts.console import fail, settings_or_exit
     from scripts.serving.database import chosen
     from scripts.serving.processes import configure_logging
-    from scripts.serving.serve import prepare
+    from scripts.serving.serve import places, prepare
 
     configure_logging()
     settings = settings_or_exit(database_url=database_url, schema_=schema)
@@ -50,5 +50,5 @@ def set_up(database_url: str | None, schema: str | None, installation: str | Non
         fail("TALLYSTICK_READ_ONLY is set, and this writes: it runs beside the primary")
     with chosen(settings, name) as (found,):
         prepare(settings, found.database, has_keys=name == settings.placed()[0].name)
-        os.environ["TALLYSTICK_DATABASE_URL"], os.environ["TALLYSTICK_SCHEMA"] = found.database
+        os.environ |= places("projector", settings, [found], settings.placed())
     os.environ.pop("TALLYSTICK_INSTALLATIONS", None)

@@ -189,7 +189,7 @@ def _run(
                 of.database.url == postgres.url for of in installations
             )
             surroundings = of_process(process, os.environ, is_embedded=is_embedded, is_traced=is_traced)
-            return surroundings | environment | _places(process, settings, installations, placed)
+            return surroundings | environment | places(process, settings, installations, placed)
 
         of_api, simulators = environment_of("api", *placed), []
         if postgres and not settings.providers:
@@ -234,7 +234,7 @@ def _run(
         Supervisor([*children, *simulators], postgres, is_ready, announce).run()
 
 
-def _places(
+def places(
     process: str,
     settings: "Settings",
     installations: "Sequence[Installation]",

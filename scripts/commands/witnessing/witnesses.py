@@ -13,6 +13,7 @@ from domain.model.checkpoints import Decision
 from domain.model.errors import JournalUnavailable
 from projections.witnessing.judgement import NotWitnessed
 from projections.witnessing.logs import leave as leave_log
+from projections.witnessing.logs import read_logs, read_looks
 from projections.witnessing.settlement import NoDispute, settle
 from scripts.commands.installation import (
     DatabaseUrl,
