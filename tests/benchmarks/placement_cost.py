@@ -14,7 +14,7 @@ import os
 import random
 import tempfile
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -34,10 +34,10 @@ ACCOUNTS = 300
 IDLE_SECONDS = 15.0
 
 _LOCKED = """
-    SELECT pid, granted, relnamespace::regnamespace::text FROM pg_locks JOIN pg_class ON pg_class.oid = relation
-    WHERE relnamespace::regnamespace::text LIKE 'part%' AND pid <> pg_backend_pid()
-    UNION ALL
-    SELECT pid, granted, 'any' FROM pg_locks WHERE NOT granted
+    SELECT l.pid, l.granted, coalesce(c.relnamespace::regnamespace::text, l.locktype)
+    FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) LEFT JOIN pg_class AS c ON c.oid = l.relation
+    WHERE a.backend_type = 'client backend' AND l.pid <> pg_backend_pid()
+    AND (NOT l.granted OR c.relnamespace::regnamespace::text LIKE 'part%')
 """
 
 
@@ -49,7 +49,7 @@ class Placed:
         self.service = service
         self.postgres = postgres
         self.schemas: defaultdict[int, set[str]] = defaultdict(set)
-        self.waits = 0
+        self.waits: Counter[str] = Counter()
         self.used: defaultdict[str, float] = defaultdict(float)
         self.transfers = 0
         self.seconds = 0.0
@@ -79,11 +79,11 @@ class Placed:
         """Note what each session locks, and whether it waits."""
         with psycopg.connect(self.postgres.superuser_url, autocommit=True) as connection:
             while not stop.wait(0.05):
-                for pid, granted, schema in connection.execute(_LOCKED).fetchall():
-                    if not granted:
-                        self.waits += 1
+                for pid, granted, what in connection.execute(_LOCKED).fetchall():
+                    if granted:
+                        self.schemas[pid].add(what)
                     else:
-                        self.schemas[pid].add(schema)
+                        self.waits[what] += 1
 
     def catch_up(self) -> None:
         """Wait until the projections of every installation have reached the head of its journal."""
@@ -183,7 +183,7 @@ def report(placed: Placed, per_transfer_of_one: float) -> float:
     )
     shared = [sorted(schemas) for schemas in placed.schemas.values() if len(schemas) > 1]
     typer.echo(
-        f"  {len(placed.schemas)} sessions held locks; in several schemas: {shared}; waits seen: {placed.waits}"
+        f"  {len(placed.schemas)} sessions held locks; in several schemas: {shared}; waits seen: {dict(placed.waits)}"
     )
     return total
 
