@@ -21,15 +21,16 @@ from pathlib import Path
 from time import monotonic, sleep
 from uuid import uuid4
 
-import httpx2
 import psutil
 import psycopg
 import typer
 
+from domain.journal.database import Database
+from scripts.bench.workloads.catching_up import seconds_to_catch_up
 from scripts.serving.embedded_postgres import EmbeddedPostgres
 from tests.service import KEY, Service, serving
 
-ACCOUNTS = 1_000
+ACCOUNTS = 300
 IDLE_SECONDS = 15.0
 
 _LOCKED = """
@@ -84,17 +85,10 @@ class Placed:
                     else:
                         self.schemas[pid].add(schema)
 
-    def caught_up(self, client: httpx2.Client) -> bool:
-        """Tell whether every projection has reached the head of its journal."""
-        with psycopg.connect(self.postgres.superuser_url) as connection:
-            for number in range(self.installations):
-                connection.execute(f"SET search_path = part{number}")
-                (behind,) = connection.execute(
-                    "SELECT max((SELECT position FROM head) - notification_id) FROM tracking"
-                ).fetchone() or (0,)
-                if behind:
-                    return False
-        return True
+    def catch_up(self) -> None:
+        """Wait until the projections of every installation have reached the head of its journal."""
+        for number in range(self.installations):
+            seconds_to_catch_up(Database(self.postgres.superuser_url, f"part{number}"))
 
 
 def open_books(placed: Placed) -> None:
@@ -155,13 +149,12 @@ def run_round(placed: Placed, connections: int, requests: int, size: int) -> Non
     """Drive a service once, and add up what it used until its projections had caught up."""
     stop = threading.Event()
     watching = threading.Thread(target=placed.watch, args=(stop,))
-    with placed.service.client() as client, placed.measured() as used:
+    with placed.measured() as used:
         watching.start()
         began = monotonic()
         asyncio.run(drive(placed, connections, requests, size))
         placed.seconds += monotonic() - began
-        while not placed.caught_up(client):
-            sleep(0.05)
+        placed.catch_up()
         stop.set()
         watching.join()
     for role, seconds in used.items():
