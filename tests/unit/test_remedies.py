@@ -46,6 +46,7 @@ RESOURCES_OF = {
 FILLED = {
     "id": ID,
     "ledger": "main",
+    "installation": "west",
     "name": "entries",
     "names": "entries balances",
     "pid": "7",
