@@ -1,6 +1,7 @@
 """Installations by their names in a placement."""
 
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from psycopg import Connection
 
@@ -34,3 +35,9 @@ _SQL = load(__name__)
 def standing(connection: Connection[Any]) -> Standing:
     """Return how the installation of a connection stands."""
     return Standing(*_SQL["standing"].only(connection))
+
+
+def identity(connection: Connection[Any]) -> UUID:
+    """Return the id that the installation of a connection was made with. A copy of it has the same."""
+    id: UUID = _SQL["identity"].only(connection)[0]
+    return id

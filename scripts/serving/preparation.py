@@ -6,9 +6,10 @@ map has its ledgers entered.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import psycopg
 import structlog
@@ -16,7 +17,7 @@ import structlog
 from domain.journal.migrations import migrate
 from domain.journal.trouble import trouble_of
 from domain.model.errors import JournalUnavailable
-from domain.placement.installations import Installation
+from domain.placement.installations import Installation, identity
 from domain.placement.ledger_map import LedgersConflict, arrived, enter, held, take
 from projections.registry import install
 
@@ -39,6 +40,10 @@ class NothingPrepared(Exception):
     """No installation of the placement can be used. The message says what is wrong with the first of them."""
 
 
+class SameInstallation(Exception):
+    """Two names lead to one installation, or to copies of one."""
+
+
 class Preparation:
     """Prepares the installations of a placement, home first."""
 
@@ -49,13 +54,15 @@ class Preparation:
         self._prepared = {installation.name: threading.Event() for installation in placed}
         self._entered = {installation.name: threading.Event() for installation in placed}
         self._troubles: dict[str, str] = {}
+        self._names: dict[UUID, str] = {}
         self._fault: Exception | None = None
 
     def start(self, patience_seconds: float) -> None:
         """Begin to prepare, and return when all is done, or only those are not done that are in trouble for a while.
 
         It never takes longer than `patience_seconds`. Raises `LedgersConflict` if two installations have a ledger of
-        one name, `NothingPrepared` if none can be used by then, and what `prepare_keys` raises.
+        one name, `SameInstallation` if two names lead to one, `NothingPrepared` if none can be used by then, and what
+        `prepare_keys` raises.
         """
         for installation in self._placed:
             name = f"prepare {installation.name}"
@@ -75,11 +82,6 @@ class Preparation:
     def is_prepared(self, name: str) -> bool:
         """Tell whether an installation has its migrations and projections, so that its processes can start."""
         return self._prepared[name].is_set()
-
-    @property
-    def troubles(self) -> Mapping[str, str]:
-        """What is wrong with each installation that is not entered yet, in words, by its name."""
-        return {name: words for name, words in self._troubles.items() if not self._entered[name].is_set()}
 
     def _keep_trying(self, installation: Installation) -> None:
         pause_seconds, say_at = RETRY_SECONDS, 0.0
@@ -103,9 +105,10 @@ class Preparation:
                 install(database)
                 if is_home:
                     self._prepare_keys(database)
-                self._prepared[name].set()
             with database.connect("tallystick placement") as connection:
+                self._require_own(name, identity(connection))
                 ledgers, moved = held(connection), arrived(connection)
+            self._prepared[name].set()
         except psycopg.Error as error:
             return trouble_of(error, database).words
         except JournalUnavailable:
@@ -114,6 +117,11 @@ class Preparation:
             self._fault = error
             return str(error)
         return self._enter(name, ledgers, moved)
+
+    def _require_own(self, name: str, id: UUID) -> None:
+        first = self._names.setdefault(id, name)
+        if first != name:
+            raise SameInstallation(f"{first} and {name} are one installation, or one is a copy of the other")
 
     def _enter(self, name: str, ledgers: Sequence[str], moved: Sequence[str]) -> str | None:
         home = self._placed[0]

@@ -113,6 +113,22 @@ def test_two_ledgers_of_one_name_are_refused_at_the_start(
     assert said in ended.stderr, ended.stderr
 
 
+def test_two_names_of_one_installation_are_refused_at_the_start(
+    tmp_path: Path, west: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    west.start()
+    # A copy of the database, as a restored backup is. It has no ledger yet.
+    assert run("migrate", "--database-url", west.url).returncode == 0
+    elsewhere = west.superuser_url.replace("/postgres?", "/template1?")
+    with psycopg.connect(elsewhere, autocommit=True) as owner:
+        owner.execute("CREATE DATABASE twin TEMPLATE postgres")
+    twin = west.url.replace("/postgres?", "/twin?")
+    named(monkeypatch, east={"database_url": west.url}, west={"database_url": twin})
+    ended = run("serve", "--port", "0", "--data-dir", str(tmp_path))
+    assert ended.returncode == 3
+    assert " are one installation, or one is a copy of the other" in ended.stderr, ended.stderr
+
+
 def test_none_that_answers_ends_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = f"postgresql:///x?host={tmp_path}"
     named(monkeypatch, east={"database_url": nowhere}, west={"database_url": nowhere, "schema": "west"})
