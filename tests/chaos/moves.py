@@ -11,6 +11,7 @@ end everything acknowledged must be there once, and both journals must keep thei
 import argparse
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
+
+import psutil
 
 from domain.application import LedgerApplication
 from domain.commit.decider import Result
@@ -112,6 +115,18 @@ def projecting_beside(installation: Installation) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
 
 
+def processor_seconds(servers: dict[str, EmbeddedPostgres]) -> tuple[float, float]:
+    """Return the processor time of all movers that ended, and of the servers, which serve the clients too."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    of_servers = 0.0
+    for server in servers.values():
+        parent = psutil.Process(server.pid)
+        for process in (parent, *parent.children(recursive=True)):
+            times = process.cpu_times()
+            of_servers += times.user + times.system + times.children_user + times.children_system
+    return ended.ru_utime + ended.ru_stime, of_servers
+
+
 def check(clients: Sequence[Client], places: dict[str, LedgerApplication], at: str) -> None:
     """Stop the clients, and require that each acknowledged key is there once."""
     for client in clients:
@@ -162,10 +177,13 @@ def measure(folder: Path, events: int, has_projectors: bool) -> None:
 
         other = threading.Thread(target=beside)
         other.start()
-        began = monotonic()
+        began, used = monotonic(), processor_seconds(servers)
         process = mover(placed, "west")
         said, _ = process.communicate()
         seconds = monotonic() - began
+        of_mover, of_servers = (
+            after - before for before, after in zip(used, processor_seconds(servers), strict=True)
+        )
         stopping.set()
         other.join()
         print(said)  # noqa: T201
@@ -178,6 +196,7 @@ def measure(folder: Path, events: int, has_projectors: bool) -> None:
             projector.wait()
         window = refused[-1] - refused[0] if refused else 0.0
         print(f"moved in {seconds:.1f} s; refused for {window:.2f} s")  # noqa: T201
+        print(f"processor time: mover {of_mover:.1f} s, servers {of_servers:.1f} s")  # noqa: T201
         print(f"the slowest write beside it at the new place took {slowest[0]:.2f} s")  # noqa: T201
 
 

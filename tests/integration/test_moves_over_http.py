@@ -157,7 +157,11 @@ def test_a_client_does_not_notice_that_its_ledger_moves(placement: Placement) ->
         projected(placement)
         assert story(client, [*marks, newest], since)["at " + str(newest)][0]["balance"] == 10
         assert position_of(posted(client, "home-again")) > newest
-        assert story(client, marks, since) == before
+        past = ("at ", "events", "lines", "operation")
+        after = story(client, marks, since)
+        assert [after[told] for told in before if told.startswith(past)] == [
+            before[told] for told in before if told.startswith(past)
+        ]
 
 
 def batched(client: httpx2.Client, keys: list[str], mode: str) -> httpx2.Response:

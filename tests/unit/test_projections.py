@@ -5,7 +5,7 @@ import re
 import pytest
 
 from domain.journal.queries import Query
-from domain.model import accounts, ledgers, transactions
+from domain.model import accounts, ledgers, moves, transactions
 from domain.model.payouts import payout
 from domain.model.registry import EVENT_TYPES
 from domain.model.transactions import TransactionAccepted
@@ -44,7 +44,7 @@ def test_the_events_that_are_read_have_topics_of_the_journal(projection: Project
 
 def test_no_event_of_an_aggregate_is_left_out_of_its_list() -> None:
     assert set(PROJECTIONS["balances"].events) == set(accounts.EVENTS)
-    assert set(PROJECTIONS["ledgers"].events) == set(ledgers.EVENTS)
+    assert set(PROJECTIONS["ledgers"].events) == {*ledgers.EVENTS, *moves.OF_LEDGERS}
     assert set(PROJECTIONS["payouts"].events) == set(payout.EVENTS)
     # An accepted request is no transaction yet.
     assert {*PROJECTIONS["transactions"].events, TransactionAccepted} == set(transactions.EVENTS)

@@ -48,6 +48,7 @@ FILLED = {
     "ledger": "main",
     "sender": "main",
     "receiver": "other",
+    "installation": "west",
     "name": "entries",
     "names": "entries balances",
     "pid": "7",
