@@ -89,6 +89,9 @@ def doctor(
             database = Database(url, settings.schema_)
             facts = facts_of(database)
             examined = list(examinations(database, scope, timeout))
+            if settings.is_placement:
+                placed = settings.placed(url)
+                examined.append(bridges.between([of.database for of in placed], timeout))
     except (psycopg.Error, EmbeddedPostgresError) as error:
         examined = [
             Examined("the database answers", [Finding("database_unreachable", _told(error, settings))], 0.0)
