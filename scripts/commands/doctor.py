@@ -1,9 +1,8 @@
 """`tallystick doctor`: the command and its list of checks."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from functools import partial
 from typing import Annotated, Any
 
 import psycopg
@@ -105,7 +104,7 @@ def doctor(
             home = settings.placed("")[0].name
             reports = [_report(each, scope, timeout, is_home=each.name == home) for each in placed]
             if len(placed) > 1:
-                reports[0].examined.append(_between(placed, scope, timeout))
+                reports[0].examined.append(bridges.between([of.database for of in placed], timeout))
     except EmbeddedPostgresError as error:
         reports = [Report(_unreachable(str(error)), {})]
     if not settings.is_placement:
@@ -126,14 +125,6 @@ def _report(installation: Installation, scope: Scope, timeout_seconds: float, *,
     except psycopg.Error as error:
         examined = _unreachable(trouble_of(error, database).words)
     return Report(examined, facts, name)
-
-
-def _between(placed: Sequence[Installation], scope: Scope, timeout_seconds: float) -> Examined:
-    """Examine what the installations of a placement say of each other, from home."""
-    (_, home), *others = placed
-    agree = partial(bridges.agreement_of_all, [database for _, database in others])
-    check = Check("bridges between installations cancel out", agree)
-    return examine(home, check, scope, timeout_seconds)
 
 
 def _unreachable(words: str) -> list[Examined]:

@@ -6,27 +6,31 @@ Installations are read one after another, while bridges are under way (projectio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from time import monotonic
 from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import Connection
+from psycopg.sql import SQL
 
 from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.journal.reader import head_of, read_aggregates
 from domain.model.accounts import Account
-from domain.model.ledgers import Ledger
 from domain.model.payouts.bridges import received_id
 from domain.model.payouts.payout import Payout
-from domain.model.streams import ledger_stream, transaction_stream
+from domain.model.streams import transaction_stream
 from domain.model.transactions import Transaction
+from domain.placement.ledger_map import held
 from projections.audit.bridges import Crossing, Imbalance, Side, imbalances, is_sent_at
 from projections.engine.live_version import one_instant
-from scripts.doctor.examination import MAX_SUBJECTS, Patient, examples, read_only
+from scripts.doctor.examination import MAX_SUBJECTS, Examined, Patient, examples, read_only
 from scripts.doctor.finding import Finding
 
 _SQL = load(__name__)
 _ENDS = ("completed", "failed")
+BETWEEN = "bridges between installations cancel out"
+"""The name of the check of a placement."""
 
 
 class Books(NamedTuple):
@@ -42,20 +46,6 @@ def agreement(patient: Patient) -> Iterator[Finding]:
         yield disagreement(found)
 
 
-def agreement_of_all(others: Sequence[Database], patient: Patient) -> Iterator[Finding]:
-    """Compare what the ledgers of this installation and of others say of each other.
-
-    An installation that cannot be reached is left out: it has a finding of its own.
-    """
-    with ExitStack() as stack:
-        connections = [patient.connection]
-        for other in others:
-            with suppress(psycopg.OperationalError):
-                connections.append(stack.enter_context(read_only(other)))
-        if found := examined(connections):
-            yield disagreement(found)
-
-
 def disagreement(found: Sequence[Imbalance]) -> Finding:
     """Return the finding that pairs of ledgers do not agree."""
     words = [f"{one} and {other}: {difference} of {asset}" for (one, other), asset, difference in found]
@@ -63,29 +53,44 @@ def disagreement(found: Sequence[Imbalance]) -> Finding:
     return Finding("bridge_unbalanced", f"{len(found)} sums do not cancel out", examples(words), subjects)
 
 
+def between(databases: Sequence[Database], timeout_seconds: float) -> Examined:
+    """Compare what the ledgers of several installations say of each other. One that is out of reach is left out."""
+    began, findings = monotonic(), list[Finding]()
+    with ExitStack() as stack:
+        connections = []
+        for database in databases:
+            with suppress(psycopg.OperationalError):
+                connections.append(stack.enter_context(read_only(database)))
+        for connection in connections:
+            connection.execute(SQL("SET statement_timeout = {}").format(int(timeout_seconds * 1000)))
+        try:
+            found = examined(connections)
+        except psycopg.Error as error:
+            findings.append(Finding("check_failed", f"“{BETWEEN}”: {type(error).__name__}"))
+        else:
+            findings += [disagreement(found)] if found else []
+    return Examined(BETWEEN, findings, monotonic() - began)
+
+
 def examined(connections: Sequence[Connection[Any]]) -> list[Imbalance]:
     """Return the pairs of ledgers that do not agree, of those that are both in these installations.
 
-    The connections must be in no transaction.
+    A ledger that moves meanwhile is left out. The connections must be in no transaction.
     """
+    places = _places(connections)
     heads = [head_of(connection) for connection in connections]
     books = [_books(connection) for connection in connections]
-    named = {name for of in books for side in of.sides for name in (side.ledger, side.other)}
-    places = _places(connections, named)
     crossings = [
         _crossing(payout, made, books[at].head, books[places[receiver]].head)
         for at, connection in enumerate(connections)
         for receiver, sent in _by_receiver(_under_way(connection, heads[at])).items()
         if receiver in places
         for payout, made in _received(connections[places[receiver]], receiver, sent)
+        if places.get(payout.ledger) == at
     ]
-    sides = [
-        side
-        for at, of in enumerate(books)
-        for side in of.sides
-        if places.get(side.ledger) == at and side.other in places
-    ]
-    return imbalances(sides, crossings)
+    sides = [side for at, of in enumerate(books) for side in of.sides if places.get(side.ledger) == at]
+    settled = {ledger for ledger, at in _places(connections).items() if places.get(ledger) == at}
+    return [found for found in imbalances(sides, crossings) if settled.issuperset(found.ledgers)]
 
 
 def _books(connection: Connection[Any]) -> Books:
@@ -102,14 +107,9 @@ def _side(account: Account) -> Side:
     return Side(account.ledger, other, account.asset, account.posted_debits - account.posted_credits)
 
 
-def _places(connections: Sequence[Connection[Any]], names: Iterable[str]) -> Mapping[str, int]:
-    """Return, for each of these ledgers that exists, which installation holds it."""
-    wanted = sorted(names)
-    found: dict[str, int] = {}
-    for at, connection in enumerate(connections):
-        states, _ = read_aggregates(connection, [ledger_stream(name) for name in wanted])
-        found |= {name: at for name, state in zip(wanted, states, strict=True) if isinstance(state, Ledger)}
-    return found
+def _places(connections: Sequence[Connection[Any]]) -> Mapping[str, int]:
+    """Return which of the installations holds each ledger."""
+    return {name: at for at, connection in enumerate(connections) for name in held(connection)}
 
 
 def _under_way(connection: Connection[Any], since: int) -> list[Payout]:

@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 from domain.journal.database import Database
+from scripts.doctor.bridges import between
 from tests.placements import Placement, beside, placement_on, prepared
 from tests.projecting import eventually
 
@@ -73,3 +74,27 @@ def test_a_ledger_that_is_nowhere_is_refused(placement: Placement) -> None:
         )
         assert answer.status_code == 422
         assert answer.json()["errors"][0]["pointer"] == "/destination/ledger"
+
+
+def test_the_doctor_compares_ledgers_of_two_installations(placement: Placement) -> None:
+    databases = [of.database for of in placement.installations]
+    with placement.client() as client:
+        for ledger, other in (("east-book", "west-book"), ("west-book", "east-book")):
+            path = send(client, ledger, other, uuid4().hex)
+            eventually(lambda path=path: client.get(path).json()["state"] == "completed")  # type: ignore[misc]
+        assert between(databases, 60.0).findings == []
+        entries = [
+            {"account": "bridges:east-book:USD", "direction": "debit", "amount": 5},
+            {"account": "alice", "direction": "credit", "amount": 5},
+        ]
+        by_hand = client.post(
+            "/v1/ledgers/west-book/transactions",
+            json={"entries": entries},
+            headers={"Idempotency-Key": uuid4().hex},
+        )
+        assert by_hand.status_code == 201
+    (finding,) = between(databases, 60.0).findings
+    assert (finding.code, finding.examples) == ("bridge_unbalanced", ("east-book and west-book: 5 of USD/2",))
+    assert [command.rpartition(" ")[2] for command in finding.commands] == ["east-book", "west-book"]
+    away = databases[1]._replace(url="postgresql://127.0.0.1:1/none")
+    assert between([databases[0], away], 60.0).findings == []
