@@ -109,8 +109,8 @@ _OF_OTHERS: Mapping[tuple[Remedy, str], str] = {
 
 
 _COMMAND = re.compile(r"`(tallystick [^`]*)`")
-_NAME_NONE = ("serve", "keys")
-"""The commands that serve all installations of a placement, or work on home for all of them."""
+_NAME_NONE = ("serve", "keys", "place")
+"""The commands that serve all installations of a placement, move between them, or work on home for all."""
 
 _REQUEST_THAT_NAMES_ONE = re.compile(r"(?<=[A-Z] )/v1/projections/[\w/]+")
 
