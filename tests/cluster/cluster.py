@@ -163,7 +163,10 @@ class Cluster:
         primary = self.primary()
         if primary is None:
             return False
-        followers = primary.state().get("replication", [])
+        state = primary.state()
+        if state.get("cluster_unlocked") or state.get("failsafe_mode_is_active"):
+            return False  # it does not hold etcd's lock, so its failover would wait until that is sure
+        followers = state.get("replication", [])
         streaming = [each for each in followers if each.get("state") == "streaming"]
         is_safe = any(each.get("sync_state") == "sync" for each in streaming)
         return len(streaming) == 2 and (is_safe or not self._wants_standby)

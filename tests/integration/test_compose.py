@@ -13,6 +13,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own, for one test
 
 from scripts.serving.embedded_postgres import EmbeddedPostgres, binaries
+from tests.cluster.members import environment
 from tests.service import ROOT, post_ledger, serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -66,7 +67,9 @@ def test_the_service_runs_under_the_roles_that_are_made(
 def test_nobody_logs_in_as_the_superuser_and_images_can_be_named_by_digest(compose: dict[str, Any]) -> None:
     superuser = compose["services"]["postgres"]["environment"]["POSTGRES_USER"]
     for service in compose["services"].values():
-        if "build" in service:
+        if "dockerfile_inline" in service.get("build", {}):
+            assert service["build"]["dockerfile_inline"].startswith("FROM ${POSTGRES_IMAGE:-postgres:18}\n")
+        elif "build" in service:
             assert service["environment"]["TALLYSTICK_DATABASE_URL"].startswith("postgresql://tallystick:")
             assert service["build"]["args"]["PYTHON_IMAGE"].startswith("${PYTHON_IMAGE")
         else:
@@ -98,3 +101,19 @@ def test_only_those_who_ask_get_what_watches_the_service_and_it_finds_its_files(
                 assert (ROOT / volume.split(":")[0]).is_file()
     for config in ("grafana_source", "grafana_dashboards"):
         assert yaml.safe_load(compose["configs"][config]["content"])["apiVersion"] == 1
+
+
+def test_the_cluster_is_three_members_that_differ_in_nothing_but_their_names(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    cluster = {name: service for name, service in services.items() if service.get("profiles") == ["cluster"]}
+    members = [f"member-{number}" for number in (1, 2, 3)]
+    etcds = [f"etcd-{number}" for number in (1, 2, 3)]
+    assert cluster.keys() == {*members, *etcds, "roles"}
+    for names in (members, etcds):
+        assert len({re.sub(r"(etcd|member)-\d", "NAME", yaml.dump(cluster[name])) for name in names}) == 1
+    for name in members:
+        assert "./scripts/patroni.yaml:/etc/patroni.yaml:ro" in cluster[name]["volumes"]
+        assert cluster[name]["environment"].keys() == environment(name, name, "", Path()).keys()
+    hosts = services["roles"]["environment"]["PGHOST"].split(",")
+    assert hosts == members
+    assert (ROOT / "scripts/patroni.yaml").is_file()
