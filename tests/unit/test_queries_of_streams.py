@@ -14,6 +14,7 @@ SOURCE = re.compile(r"\b(?:FROM|JOIN)\s+(\w+)")
 PASSES = {
     ("projections.read_models.account_changes", "of_prefix"),  # one pass over the journal, for a report
     ("projections.audit.audit", "accounts"),  # every account
+    ("scripts.doctor.bridges", "accounts_opened"),  # what a read model does not show yet
 }
 """Queries that read the whole journal."""
 
