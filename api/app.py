@@ -17,6 +17,7 @@ from api.http.router import Router, no_path
 from api.request_spans import TracedRequests
 from api.resources import ENDPOINTS
 from api.security.callback_signatures import Signatures
+from api.service.believed_keys import BelievedKeys
 from api.service.body_room import AnswerRoom, BodyRoom
 from api.service.checkpoint_watch import CheckpointWatch
 from api.service.connections import POOL_SIZE
@@ -103,9 +104,11 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Application:
     async def lifespan(app: Application) -> AsyncIterator[dict[str, Any]]:
         shared = _shared(settings, placed, cache(lambda: to_json(app.openapi())), tracer)
         installations = _start(settings, placed, shared)
+        learning = asyncio.ensure_future(installations.learn())
         try:
             yield {"service": installations.home, "installations": installations}
         finally:
+            learning.cancel()
             await asyncio.get_running_loop().run_in_executor(None, _stop, installations, shared)
 
     return Application(cors_origins=settings.allowed_origins, lifespan=lifespan, tracer=tracer)
@@ -151,7 +154,7 @@ def _shared(
 
 
 def _start(settings: Settings, placed: Sequence[Installation], shared: Shared) -> Installations:
-    home = _start_one(settings, placed[0], shared, None)
+    home = _start_one(settings, placed[0], shared)
     others = [_start_one(settings, installation, shared, home.keys) for installation in placed[1:]]
     services = [home, *others]
     shared.metrics.watch_queue(lambda: sum(service.writer.waiting_commands for service in services))
@@ -159,7 +162,7 @@ def _start(settings: Settings, placed: Sequence[Installation], shared: Shared) -
 
 
 def _start_one(
-    settings: Settings, installation: Installation, shared: Shared, keys: KeyCache | None
+    settings: Settings, installation: Installation, shared: Shared, keys: KeyCache | None = None
 ) -> Service:
     """Start the parts of one installation. `keys` are those of home, None if this is home."""
     name, database = installation
@@ -182,7 +185,7 @@ def _start_one(
         ledger=ledger,
         writer=writer,
         replays=replays,
-        keys=keys or KeyCache(ledger, reading),
+        keys=keys or (BelievedKeys if settings.is_placement else KeyCache)(ledger, reading),
         waiter=waiter,
         worker=worker,
         payer=payer,

@@ -10,7 +10,15 @@ from typing import Annotated
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.application import MAX_CLOCK_DIFFERENCE_SECONDS
@@ -82,9 +90,10 @@ class Settings(BaseSettings):
     # Pydantic's models have a method called `schema`.
     schema_: str = Field("tallystick", pattern=_SCHEMA_PATTERN, validation_alias="TALLYSTICK_SCHEMA")
     # JSON, by name, home first: {"east": {"database_url": "postgresql://…"}, "west": {"schema": "west"}}
-    installations: dict[Annotated[str, Field(pattern=NAME_PATTERN)], InstallationSettings] = Field(
-        default_factory=dict, max_length=MAX_INSTALLATIONS
-    )
+    installations: Annotated[
+        dict[Annotated[str, Field(pattern=NAME_PATTERN)], InstallationSettings],
+        BeforeValidator(lambda given: {} if given is None else given),
+    ] = Field(default_factory=dict, max_length=MAX_INSTALLATIONS)
     bootstrap_key: SecretStr | None = None
     # JSON, by name: {"simulator": {"url": "http://127.0.0.1:8100", "secret": "whsec_…"}}
     providers: dict[Annotated[str, Field(pattern=PROVIDER_PATTERN)], ProviderSettings] = Field(

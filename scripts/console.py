@@ -2,12 +2,16 @@
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     from api.settings import Settings
+
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
 def settings_or_exit(*, of_placement: bool = False, **options: Any) -> "Settings":
@@ -22,10 +26,12 @@ def settings_or_exit(*, of_placement: bool = False, **options: Any) -> "Settings
     from api.settings import Settings
     from scripts.database_url import wrong_with
 
-    if not of_placement and not (options.get("database_url") is None and options.get("schema_") is None):
-        options["installations"] = {}
+    given = {name: value for name, value in options.items() if value is not None}
+    if not of_placement and not given.keys().isdisjoint(("database_url", "schema_")):
+        # None and not an empty one, which would be merged with that of the environment.
+        given["installations"] = None
     try:
-        settings = Settings(**{name: value for name, value in options.items() if value is not None})
+        settings = Settings(**given)
     except SettingsError:
         # pydantic's own message would show the secrets.
         typer.echo(f"tallystick: {_not_json()}: is not JSON", err=True)
@@ -34,9 +40,7 @@ def settings_or_exit(*, of_placement: bool = False, **options: Any) -> "Settings
         for problem in error.errors(include_input=False, include_url=False):
             first, *inner = problem["loc"] or ["installations"]
             name = str(first).rstrip("_").upper()
-            within = (
-                "".join(f"{part}: " for part in inner if part != "[key]") if name == "INSTALLATIONS" else ""
-            )
+            within = "".join(map(_told, inner)) if name == "INSTALLATIONS" else ""
             typer.echo(f"tallystick: TALLYSTICK_{name}: {within}{problem['msg']}", err=True)
         raise typer.Exit(2) from None
     urls = {"TALLYSTICK_DATABASE_URL": settings.database_url} | {
@@ -48,6 +52,13 @@ def settings_or_exit(*, of_placement: bool = False, **options: Any) -> "Settings
             typer.echo(f"tallystick: {name}: {wrong}", err=True)
             raise typer.Exit(2)
     return settings
+
+
+def _told(part: str | int) -> str:
+    """Return a place within a setting in words. What is no name of ours may be a secret in the wrong place."""
+    if part == "[key]":
+        return ""
+    return f"{part if _NAME.fullmatch(str(part)) else '(not a name)'}: "
 
 
 def _not_json() -> str:

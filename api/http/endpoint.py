@@ -158,8 +158,9 @@ class Endpoint:
         """Return the answer of the installation that holds the ledger, which may have moved a moment ago."""
         try:
             answer = await self._serve(call)
-        except LedgerMoved:
-            service = scope["service"] = await call.installations.again(call.ledger)
+        except LedgerMoved as moved:
+            to = moved.details["installation"]
+            service = scope["service"] = await call.installations.after_move(call.ledger, to)
             if service is call.service:
                 raise
             answer = await self._serve(replace(call, service=service))

@@ -44,6 +44,7 @@ from domain.model.errors import (
     LedgerNotFound,
     Overloaded,
 )
+from domain.placement.installations import NAME_PATTERN
 from domain.release import RELEASE
 from projections.errors import ProjectionBehind
 
@@ -83,6 +84,10 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Ledger-Head": {
         "description": "The newest position of the journal. Its distance to Ledger-Position is the staleness.",
         "schema": {"type": "integer", "minimum": 0},
+    },
+    "Ledger-Installation": {
+        "description": "In a placement: the installation that holds the ledger, and answers.",
+        "schema": {"type": "string", "pattern": NAME_PATTERN},
     },
     "Ledger-Dead-Letters": {
         "description": "On a read of a projection that has open dead letters: `N; oldest=P`. N streams are held, each"
@@ -347,6 +352,8 @@ def _common_headers(declared: Declaration, status: int) -> list[str]:
     names = ["Correlation-Id", "traceparent"]
     if declared.path.startswith("/v1/ledgers") and status not in (401, 403):
         names.append("Ledger-Position")
+        if declared.names_ledger or declared.method == "POST":
+            names.append("Ledger-Installation")
         if declared.may_lag:
             names.append("Ledger-Head")
     return names

@@ -10,6 +10,7 @@ from api.resources.accounts import entry_routes as entries
 from api.resources.accounts import routes as accounts
 from api.resources.accounts import status_routes as account_status
 from api.resources.installation import health_routes as health
+from api.resources.installation import installation_routes as installations
 from api.resources.installation import key_routes as keys
 from api.resources.installation import page_routes as pages
 from api.resources.journal import audit_routes as audit
@@ -55,6 +56,7 @@ ENDPOINTS = [
         stuck,
         webhooks,
         deliveries,
+        installations,
         health,
         pages,
     )

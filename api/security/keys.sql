@@ -25,11 +25,12 @@ ON CONFLICT (id) DO UPDATE SET
 RETURNING :columns;
 
 -- name: missing_ledgers
--- Read from the journal itself, so that a ledger opened a moment ago is found even if projections lag.
+-- Read from the journal itself, so that a ledger opened a moment ago is found even if projections lag. In a placement the
+-- map has the ledgers of other installations.
 SELECT ledger FROM unnest(%(ledgers)s::text[]) WITH ORDINALITY AS named (ledger, number)
 WHERE ledger <> '*' AND NOT EXISTS (
     SELECT FROM events WHERE in_stream(originator_id, ledger || '/ledger') AND originator_version = 1
-)
+) AND NOT EXISTS (SELECT FROM placements WHERE placements.ledger = named.ledger)
 ORDER BY number;
 
 -- name: valid_names

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from api.service.service import Service
+from domain.journal.outage import is_denied
 from domain.model.errors import JournalUnavailable
 from domain.placement.ledger_map import LedgerMap
 
@@ -58,11 +59,27 @@ class Installations:
         claim = partial(self.ledger_map.claim, ledger=ledger, installation=name)
         return self._serving(await self.home.look_up(claim))
 
-    async def again(self, ledger: str) -> Service:
-        """Return the service of a ledger that the installation known to this process no longer holds."""
+    async def after_move(self, ledger: str, moved_to: str) -> Service:
+        """Return the service of a ledger that is no longer where this process believed it to be.
+
+        `moved_to` is the installation that it moved to from there: it is asked if home, which has the map, is away.
+        """
         if self.ledger_map is not None:
             self.ledger_map.forget(ledger)
-        return await self.of(ledger)
+        try:
+            return await self.of(ledger)
+        except JournalUnavailable:
+            return self._serving(moved_to)
+
+    async def learn(self) -> None:
+        """Read the map, so that this process knows it if home is away later. If it cannot be read now, do nothing."""
+        if self.ledger_map is None:
+            return
+        try:
+            await self.home.look_up(self.ledger_map.learn)
+        except Exception as error:
+            if not (isinstance(error, JournalUnavailable) or is_denied(error)):
+                raise
 
     def _serving(self, name: str) -> Service:
         if name not in self._services:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from psycopg import Connection, errors
-from psycopg import Error as PostgresError
 from psycopg.rows import tuple_row
 
+from api.service.installations import Installations
 from api.service.service import Service
 from domain.journal.migrations import latest
+from domain.journal.outage import DENIALS, is_denied
 from domain.model.commands import Decision, Read, Repeatable
 from domain.model.errors import JournalUnavailable, LedgerError
 from domain.model.events import Context
@@ -79,11 +80,35 @@ async def check(service: Service) -> Readiness:
 
 
 async def is_ready(service: Service) -> bool:
-    """Tell whether the service is ready."""
+    """Tell whether an installation is ready."""
+    return await trouble_of(service) is None
+
+
+async def trouble_of(service: Service) -> str | None:
+    """Return why an installation is not ready, in one word, None if it is ready."""
     try:
-        return (await check(service)).is_ready
-    except (LedgerError, PostgresError):
+        require(await check(service))
+    except JournalUnavailable as unavailable:
+        return unavailable.reason
+    except LedgerError:
+        return "unknown"
+    except Exception as error:
+        if not is_denied(error):
+            raise
+        DENIALS.note(error)
+        return "denied"
+    return None
+
+
+async def goes_on_without_home(installations: Installations) -> bool:
+    """Tell whether requests about ledgers of a placement can be served although home cannot be used.
+
+    They can while this process still believes keys and another installation is ready.
+    """
+    if not installations.home.keys.are_believed:
         return False
+    others = [service for _, service in installations.all()[1:]]
+    return None in await asyncio.gather(*map(trouble_of, others))
 
 
 def require(readiness: Readiness) -> None:

@@ -11,7 +11,7 @@ from domain.application import LedgerApplication
 from domain.commit.decider import Result, word_of
 from domain.commit.queue import MAX_WAITING_COMMANDS
 from domain.model.commands import Command, Outcome
-from domain.model.errors import LedgerError, Overloaded
+from domain.model.errors import BatchRejected, LedgerError, LedgerMoved, Overloaded
 
 Waiting = asyncio.Future[Outcome]
 Asked = tuple[Command, Waiting]
@@ -67,13 +67,23 @@ class Writer:
     async def perform_together(
         self, commands: Sequence[Command], *, all_or_none: bool = False, dry_run: bool = False
     ) -> Sequence[Result]:
-        """Return the results of commands decided in order, once they are durable. See `GroupCommit.submit`."""
+        """Return the results of commands decided in order, once they are durable. See `GroupCommit.submit`.
+
+        Raises `LedgerMoved` if one of them is refused for it: the others are then told so by the new place.
+        """
         together: asyncio.Future[Sequence[Result]] = self._loop.create_future()
         self._ledger.group_commit.submit(
             commands, partial(self._reply_together, together), all_or_none=all_or_none, dry_run=dry_run
         )
         results = await together
         self._note(commands, results, dry_run=dry_run)
+        last = (
+            results[-1] if results else None
+        )  # once a ledger has moved, it stays so for the commands that follow
+        if isinstance(last, BatchRejected):
+            last = last.cause
+        if isinstance(last, LedgerMoved):
+            raise last
         return results
 
     def _note(self, commands: Sequence[Command], results: Sequence[Result], *, dry_run: bool = False) -> None:

@@ -35,6 +35,11 @@ class LedgerMap:
         row = _SQL["find"].row(connection, {"ledger": ledger})
         return None if row is None else self._remember(ledger, row[0])
 
+    def learn(self, connection: Connection[Any]) -> None:
+        """Remember many entries at once, so that this process knows them if home is away later."""
+        for ledger, installation in _SQL["newest"].rows(connection, {"limit": MAX_KNOWN_LEDGERS // 2}):
+            self._known.setdefault(ledger, installation)
+
     def claim(self, connection: Connection[Any], ledger: str, installation: str) -> str:
         """Give a ledger that is to be opened to an installation, unless another has it. Return the one that has it."""
         claimed = {"ledger": ledger, "installation": installation}
@@ -74,8 +79,3 @@ def enter(home: Connection[Any], installation: str, ledgers: Sequence[str]) -> N
             named = ", ".join(f"{ledger} (in {installation} and {other})" for ledger, other in others[:5])
             more = f" and {len(others) - 5} more" if len(others) > 5 else ""
             raise LedgersConflict(f"two installations have a ledger of the same name: {named}{more}")
-
-
-def count(home: Connection[Any]) -> dict[str, int]:
-    """Return how many ledgers the map gives to each installation."""
-    return dict(_SQL["count"].rows(home))

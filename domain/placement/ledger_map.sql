@@ -1,6 +1,9 @@
 -- name: find
 SELECT installation FROM placements WHERE ledger = %(ledger)s;
 
+-- name: newest
+SELECT ledger, installation FROM placements ORDER BY placed_at DESC LIMIT %(limit)s;
+
 -- name: claim
 -- One row, whoever came first. The update changes nothing: it makes the row of another claim visible, even one that was
 -- committed while this one waited for it.
@@ -26,6 +29,3 @@ ORDER BY ledger;
 -- The ledgers that an installation's journal has opened.
 SELECT substring(originator_id FROM 1 FOR length(originator_id) - length('/ledger'))
 FROM stored_events WHERE topic = 'ledger.opened' ORDER BY 1;
-
--- name: count
-SELECT installation, count(*) FROM placements GROUP BY installation;

@@ -6,9 +6,10 @@ map has its ledgers entered.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import psycopg
 import structlog
@@ -16,7 +17,7 @@ import structlog
 from domain.journal.migrations import migrate
 from domain.journal.trouble import trouble_of
 from domain.model.errors import JournalUnavailable
-from domain.placement.installations import Installation
+from domain.placement.installations import Installation, identity
 from domain.placement.ledger_map import LedgersConflict, enter, held
 from projections.registry import install
 
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
     from domain.journal.database import Database
 
 RETRY_SECONDS = 0.5
+TROUBLED_SECONDS = 2.0
+"""How long the start waits for installations in trouble if others can be used: one restart of them, not an outage."""
+
 LONGEST_PAUSE_SECONDS = 10.0
+HOME_SECONDS = 2.0
 SAY_SECONDS = 60.0
 
 _LOCKED = "another session holds the journal's lock, so the bootstrap key cannot be recorded"
@@ -33,6 +38,10 @@ _log = structlog.get_logger(__name__)
 
 class NothingPrepared(Exception):
     """No installation of the placement can be used. The message says what is wrong with the first of them."""
+
+
+class SameInstallation(Exception):
+    """Two names lead to one installation, or to copies of one."""
 
 
 class Preparation:
@@ -45,35 +54,34 @@ class Preparation:
         self._prepared = {installation.name: threading.Event() for installation in placed}
         self._entered = {installation.name: threading.Event() for installation in placed}
         self._troubles: dict[str, str] = {}
+        self._names: dict[UUID, str] = {}
         self._fault: Exception | None = None
 
     def start(self, patience_seconds: float) -> None:
-        """Begin to prepare, and return when all is done, or after `patience_seconds` if an installation can be used.
+        """Begin to prepare, and return when all is done, or only those are not done that are in trouble for a while.
 
-        Raises `LedgersConflict` if two installations have a ledger of one name, `NothingPrepared` if none can be used,
-        and what `prepare_keys` raises.
+        It never takes longer than `patience_seconds`. Raises `LedgersConflict` if two installations have a ledger of
+        one name, `SameInstallation` if two names lead to one, `NothingPrepared` if none can be used by then, and what
+        `prepare_keys` raises.
         """
         for installation in self._placed:
             name = f"prepare {installation.name}"
             threading.Thread(target=self._keep_trying, args=(installation,), name=name, daemon=True).start()
-        until = monotonic() + patience_seconds
-        while not all(event.is_set() for event in self._entered.values()):
+        began = monotonic()
+        while left := [name for name, event in self._entered.items() if not event.is_set()]:
             if self._fault is not None:
                 raise self._fault
-            if monotonic() > until:
+            seconds, usable = monotonic() - began, any(event.is_set() for event in self._prepared.values())
+            are_in_trouble = usable and all(name in self._troubles for name in left)
+            if seconds > (min(TROUBLED_SECONDS, patience_seconds) if are_in_trouble else patience_seconds):
                 break
-            next(event for event in self._entered.values() if not event.is_set()).wait(0.05)
+            self._entered[left[0]].wait(0.05)
         if not any(event.is_set() for event in self._prepared.values()):
             raise NothingPrepared(next(iter(self._troubles.values()), "the database does not answer"))
 
     def is_prepared(self, name: str) -> bool:
         """Tell whether an installation has its migrations and projections, so that its processes can start."""
         return self._prepared[name].is_set()
-
-    @property
-    def troubles(self) -> Mapping[str, str]:
-        """What is wrong with each installation that is not entered yet, in words, by its name."""
-        return {name: words for name, words in self._troubles.items() if not self._entered[name].is_set()}
 
     def _keep_trying(self, installation: Installation) -> None:
         pause_seconds, say_at = RETRY_SECONDS, 0.0
@@ -97,9 +105,10 @@ class Preparation:
                 install(database)
                 if is_home:
                     self._prepare_keys(database)
-                self._prepared[name].set()
             with database.connect("tallystick placement") as connection:
+                self._require_own(name, identity(connection))
                 ledgers = held(connection)
+            self._prepared[name].set()
         except psycopg.Error as error:
             return trouble_of(error, database).words
         except JournalUnavailable:
@@ -109,9 +118,14 @@ class Preparation:
             return str(error)
         return self._enter(name, ledgers)
 
+    def _require_own(self, name: str, id: UUID) -> None:
+        first = self._names.setdefault(id, name)
+        if first != name:
+            raise SameInstallation(f"{first} and {name} are one installation, or one is a copy of the other")
+
     def _enter(self, name: str, ledgers: Sequence[str]) -> str | None:
         home = self._placed[0]
-        if not self.is_prepared(home.name):
+        if not self._prepared[home.name].wait(HOME_SECONDS):
             return f"its ledgers cannot be entered into the map: {home.name} is not prepared"
         try:
             with home.database.connect("tallystick placement") as connection:

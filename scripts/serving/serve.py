@@ -62,7 +62,7 @@ def serve(
     from domain.placement.ledger_map import LedgersConflict
     from scripts.serving.database import give_up
     from scripts.serving.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
-    from scripts.serving.preparation import NothingPrepared
+    from scripts.serving.preparation import NothingPrepared, SameInstallation
     from scripts.serving.processes import configure_logging
     from scripts.serving.supervisor import ChildrenKeepFailing
 
@@ -91,7 +91,7 @@ def serve(
             _run(settings, listening, postgres, projector=projector)
     except EmbeddedPostgresError as error:
         give_up(str(error))
-    except (ChildrenKeepFailing, LedgersConflict, NothingPrepared, OSError) as error:
+    except (ChildrenKeepFailing, LedgersConflict, NothingPrepared, SameInstallation, OSError) as error:
         fail(str(error))
 
 

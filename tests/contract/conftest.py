@@ -17,6 +17,9 @@ from tests.contract.serving import Served, serving
 from tests.databases import Databases
 from tests.ledgers import running
 
+HOMES = {"journal", "nothing_due", "nothing_paid", "mixture"}
+"""Fixtures that work on the database of the service itself."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of this folder."""
@@ -30,6 +33,13 @@ def served(databases: Databases) -> Iterator[Served]:
     """The running service that the tests of this folder share."""
     with serving(databases) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def placed(request: pytest.FixtureRequest) -> None:
+    """In a placement, the ledgers of a test that looks into the journal are at home, where it looks."""
+    if "served" in request.fixturenames and (spread := request.getfixturevalue("served").spread):
+        spread.is_spread = HOMES.isdisjoint(request.fixturenames)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,16 @@
 """A running service for the tests of this folder, with a projector and a payment provider."""
 
+import json
+import os
 import socket
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from time import monotonic, sleep
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import httpx2
 import uvicorn
@@ -17,8 +20,11 @@ from api.app import Application, create_app
 from api.security.keys import ensure_bootstrap_key
 from api.settings import Settings
 from domain.journal.database import Database
+from domain.journal.migrations import migrate
+from domain.model.streams import is_ledger_name
+from domain.placement.ledger_map import LedgerMap
 from projections.process_managers.providers.settings import ProviderSettings
-from projections.registry import PROJECTIONS
+from projections.registry import PROJECTIONS, install
 from projections.running.projector import run_projector
 from scripts.serving.simulator_beside import listen
 from scripts.simulator.callbacks import Callbacks
@@ -35,6 +41,8 @@ SECRET = "whsec_" + b64encode(b"the secret of the tests of the contract").decode
 
 
 START_TIMEOUT_SECONDS = 20.0
+TOPOLOGY = "TALLYSTICK_TEST_TOPOLOGY"
+"""If this variable is `placement`, the service is one, and the tests' ledgers are spread over two installations."""
 
 
 class Served(NamedTuple):
@@ -44,6 +52,7 @@ class Served(NamedTuple):
     url: str
     checked: "Checked"
     simulator: Simulator
+    spread: "Spread | None" = None
 
     def client(self, key: str | None = KEY) -> httpx2.Client:
         """A client whose every answer is checked. With `key` None it sends no key."""
@@ -54,7 +63,7 @@ class Served(NamedTuple):
             timeout=30.0,
             trust_env=False,
             verify=False,  # it speaks no TLS, and reading the system's certificates takes 20 ms a client
-            event_hooks={"response": [self.checked]},
+            event_hooks={"request": [self.spread.place] if self.spread else [], "response": [self.checked]},
         )
 
 
@@ -75,6 +84,9 @@ def serving_on(database: Database, **more: Any) -> Iterator[Served]:
     )
     simulator.start()
     provider = {"url": simulator.url, "secret": SECRET, "timeout_seconds": 1.0}
+    spread = Spread(database) if os.environ.get(TOPOLOGY) == "placement" else None
+    if spread:
+        more["installations"] = spread.setting
     settings = Settings(
         database_url=database.url,
         schema_=database.schema,
@@ -84,13 +96,41 @@ def serving_on(database: Database, **more: Any) -> Iterator[Served]:
     )
     ensure_bootstrap_key(database, settings.bootstrap_key)
     stop = threading.Event()
-    projector = threading.Thread(target=run_projector, args=(database, stop, tuple(PROJECTIONS.values())))
-    projector.start()
+    projectors = [
+        threading.Thread(target=run_projector, args=(placed, stop, tuple(PROJECTIONS.values())))
+        for placed in (database, *([spread.other] if spread else []))
+    ]
+    for projector in projectors:
+        projector.start()
     with bound, running_server(create_app(settings), bound):
-        yield Served(database, url, _checked(), simulator)
+        yield Served(database, url, _checked(), simulator, spread)
     simulator.stop()
     stop.set()
-    projector.join()
+    for projector in projectors:
+        projector.join()
+
+
+class Spread:
+    """Two installations on the database of a test. Every other ledger is held by the one that is not home."""
+
+    def __init__(self, database: Database) -> None:
+        self.home = database
+        self.other = database._replace(schema=f"{database.schema}_other")
+        self.is_spread = True
+        self.setting = {"home": {}, "other": {"schema": self.other.schema}}
+        migrate(self.other)
+        install(self.other)
+
+    def place(self, request: httpx2.Request) -> None:
+        """Enter a ledger that is about to be opened into the map, as its name decides."""
+        if (request.method, request.url.path) != ("POST", "/v1/ledgers"):
+            return
+        with suppress(ValueError, TypeError, KeyError, AttributeError):  # a request that is to be refused
+            name = json.loads(request.content)["name"]
+            if is_ledger_name(name):
+                with self.home.connect("test") as home:
+                    is_other = self.is_spread and crc32(name.encode()) % 2
+                    LedgerMap().claim(home, name, "other" if is_other else "home")
 
 
 @cache

@@ -27,6 +27,7 @@ CHANGING = (
     "/v1/projections",
     "/v1/projections/{name}",
     "/v1/stuck",
+    "/v1/installations",
     "/v1/audit/checkpoint",
     "/v1/ledgers/{ledger}/operations/{key}/trace",
 )

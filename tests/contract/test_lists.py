@@ -25,6 +25,7 @@ from tests.projecting import append, eventually, unreadable_posting
 DOCUMENT = create_app(Settings(database_url="postgresql://nowhere")).openapi()
 
 UNPAGED = {
+    "list_installations": "as many as the operator has named, and each is asked whether it answers",
     "get_trial_balance": "a report: totals of each asset, of which there are few, and of which a part says nothing",
 }
 

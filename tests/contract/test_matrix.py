@@ -114,6 +114,7 @@ ROUTES: dict[str, tuple[set[str], Whose]] = {
     "retry_delivery": ({O}, "thing"),
     "discard_delivery": ({O}, "thing"),
     # The service itself.
+    "list_installations": ({A, O}, "none"),
     "get_liveness": (set(), "anybody"),
     "get_readiness": (set(), "anybody"),
     "get_metrics": ({A, O}, "every"),

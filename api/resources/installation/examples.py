@@ -1,4 +1,4 @@
-"""Examples of a key."""
+"""Examples of a key and of an installation."""
 
 from typing import Any
 
@@ -19,4 +19,14 @@ KEY: dict[str, Any] = {
     "revoked_at": None,
     "revoked_by": None,
     "state": "active",
+}
+
+INSTALLATION: dict[str, Any] = {
+    "name": "main",
+    "is_home": True,
+    "is_ready": True,
+    "reason": None,
+    "head": 21,
+    "ledgers": 1,
+    "migration": "0021_placements",
 }

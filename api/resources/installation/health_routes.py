@@ -15,7 +15,7 @@ from api.http.responses import Answer, json_answer
 from api.resources.projections.answers import all_shown
 from api.resources.projections.schemas import ProjectionBody
 from api.service.metrics import MEDIA_TYPE
-from api.service.readiness import check, is_ready, require
+from api.service.readiness import check, goes_on_without_home, is_ready, require
 from domain.model.errors import JournalUnavailable
 
 
@@ -70,6 +70,8 @@ async def get_readiness(call: Call[HealthQuery, None]) -> Answer:
     If `TALLYSTICK_PUBLIC_METRICS` is true, anybody sees them. A projection that lags does not make the service unready.
     """
     readiness = await check(call.service)
+    if not readiness.is_ready and await goes_on_without_home(call.installations):
+        return json_answer(200, {"status": "ready"})
     require(readiness)
     if call.query.verbose is None or not (call.service.metrics_are_public or await overseer(call)):
         return json_answer(200, {"status": "ready"})
