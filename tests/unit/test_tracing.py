@@ -189,4 +189,4 @@ def test_where_traces_are_off_a_commit_costs_one_comparison_and_a_request_or_bat
         for path in (ROOT / folder).rglob("*.py"):
             assert "tracer" not in path.read_text(encoding="utf-8"), path
     assert comparisons(ROOT / "projections/running/projector.py") == {"run_projector": 1}
-    assert set(comparisons(ROOT / "api/app.py")) == {"__init__", "_start", "_stop"}
+    assert set(comparisons(ROOT / "api/app.py")) == {"__init__", "_shared", "_stop"}
