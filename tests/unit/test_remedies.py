@@ -62,6 +62,8 @@ FILLED = {
     "gid": "'gid'",
     "slot": "'slot'",
     "stream": "'main/accounts/a'",
+    "sender": "main",
+    "receiver": "west",
 }
 STATEMENT = re.compile(
     r"(ALTER|ANALYZE|DELETE FROM|GRANT|REINDEX|REVOKE|ROLLBACK PREPARED|SELECT|VACUUM) ?[^;]*;", re.ASCII
