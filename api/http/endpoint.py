@@ -47,9 +47,9 @@ from api.http.responses import (
     Streamed,
     unless_unchanged,
 )
-from api.http.shown import mapped_place, own_query, show_refusal, shown_answer
 from api.http.spanning.asking import Told, ask_all
 from api.http.spanning.naming import chosen, places_of
+from api.http.spanning.shown_positions import mapped_place, own_query, show_refusal, shown_answer
 from api.http.spanning.spans import Spans
 from api.problems import Forbidden, InvalidShape, Unauthenticated, UnsupportedMediaType
 from api.security.keys import EVERY_LEDGER, NOBODY, Key

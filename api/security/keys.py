@@ -7,8 +7,8 @@ Keys are never compared. They are looked up by their digest, here in an index an
 time that takes could at most reveal how a digest begins, to somebody who tries keys without end. A digest does not lead
 back to a random key, so nobody can guess one byte by byte.
 
-Making, rotating or revoking a key is recorded in the journal (domain/model/keys.py) in the same transaction. That
-transaction holds the head's lock, so of two such changes the second sees what the first did.
+Making, rotating or revoking a key is recorded in the journal (domain/model/installation/keys.py) in the same
+transaction. That transaction holds the head's lock, so of two such changes the second sees what the first did.
 
 The functions work on a connection that is in no transaction, and serve both the API and the command line. Those that
 change keys raise `JournalUnavailable` while another writer holds the lock for too long.
@@ -31,7 +31,7 @@ from domain.journal.queries import Query, load
 from domain.journal.recording import Recorder, recording
 from domain.model.errors import InvalidRequest
 from domain.model.events import Context
-from domain.model.keys import BOOTSTRAP, KeyMade, KeyRevoked, KeyRotated, likeness
+from domain.model.installation.keys import BOOTSTRAP, KeyMade, KeyRevoked, KeyRotated, likeness
 from domain.model.streams import key_stream
 from domain.model.times import Instant, instant
 from projections.engine.live_version import Rows, read_rows

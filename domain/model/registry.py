@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from hashlib import sha256
 
-from domain.model import accounts, checkpoints, keys, ledgers, moves, transactions
+from domain.model import accounts, ledgers, moves, transactions
 from domain.model.events import Event, Recorded, State
+from domain.model.installation import checkpoints, keys
 from domain.model.payouts import payout
 
 _NOUNS = (ledgers, accounts, transactions, payout, keys, moves, checkpoints)

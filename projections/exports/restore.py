@@ -7,7 +7,7 @@ from psycopg import Connection
 from domain.journal.abbreviations import Abbreviator
 from domain.journal.database import Database
 from domain.journal.queries import load
-from domain.model.checkpoints import CheckpointWitnessed
+from domain.model.installation.checkpoints import CheckpointWitnessed
 from domain.model.moves import ArrivalBegun, MoveCancelled, Moved, MoveStarted
 from domain.model.streams import ledger_of, name_of
 from domain.model.times import EARLIEST, Instant

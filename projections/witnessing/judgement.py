@@ -8,7 +8,7 @@ each other prove that it rewrote its past.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from domain.model.checkpoints import (
+from domain.model.installation.checkpoints import (
     Basis,
     CheckpointDisputed,
     CheckpointWitnessed,

@@ -10,8 +10,8 @@ from domain.journal.encoding import decode
 from domain.journal.queries import load
 from domain.journal.reader import Row
 from domain.journal.recording import recording
-from domain.model.checkpoints import WitnessedLog
 from domain.model.events import Context, Event
+from domain.model.installation.checkpoints import WitnessedLog
 from domain.model.registry import evolve
 from domain.model.streams import witnessed_stream
 from domain.model.times import Instant, instant

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr
 
-from domain.model.checkpoints import NAME_PATTERN
+from domain.model.installation.checkpoints import NAME_PATTERN
 from domain.transparency.signed_notes import InvalidNote, Verifier
 
 DEFAULT_PERIOD_SECONDS = 60.0

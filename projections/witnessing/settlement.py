@@ -4,8 +4,8 @@ from typing import Any
 
 from psycopg import Connection
 
-from domain.model.checkpoints import CheckpointDisputeSettled, Decision, WitnessedLog
 from domain.model.events import Context
+from domain.model.installation.checkpoints import CheckpointDisputeSettled, Decision, WitnessedLog
 from projections.witnessing.judgement import disputed_checkpoint
 from projections.witnessing.logs import read_logs, record
 

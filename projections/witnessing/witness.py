@@ -22,9 +22,9 @@ from psycopg import Connection
 
 from domain.journal.database import Database
 from domain.journal.encoding import UnreadableEvent
-from domain.model.checkpoints import CheckpointDisputed, WitnessedLog
 from domain.model.errors import JournalUnavailable
 from domain.model.events import Context, Event
+from domain.model.installation.checkpoints import CheckpointDisputed, WitnessedLog
 from domain.transparency.cosignatures import cosignature
 from domain.transparency.signed_notes import Signer, text_of
 from projections.engine.leadership import Loop, pause, result_of

@@ -24,7 +24,7 @@ from domain.journal.trouble import trouble_of
 from domain.model.errors import Unavailable
 from domain.model.events import Context
 from domain.model.ids import is_id
-from domain.model.keys import AT_A_TERMINAL
+from domain.model.installation.keys import AT_A_TERMINAL
 from domain.model.streams import account_stream, ledger_stream
 from scripts.console import fail, settings_or_exit
 from scripts.endings import ERRORS, USAGE

@@ -16,8 +16,8 @@ from api import resources as routes
 from api.app import create_app
 from api.resources import ENDPOINTS
 from api.settings import Settings
-from domain.model.checkpoints import CheckpointWitnessed
 from domain.model.events import Context
+from domain.model.installation.checkpoints import CheckpointWitnessed
 from projections.witnessing.logs import read_logs, record, watch
 from tests.contract.answers import code_of, pointers_of
 from tests.contract.books import Book

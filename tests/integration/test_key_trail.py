@@ -22,7 +22,7 @@ from domain.journal.migrations import migrate
 from domain.journal.queries import Query
 from domain.model.errors import InvalidRequest, JournalUnavailable
 from domain.model.events import Context, Recorded
-from domain.model.keys import ApiKey, KeyMade, KeyRevoked
+from domain.model.installation.keys import ApiKey, KeyMade, KeyRevoked
 from domain.model.registry import evolve
 from projections.audit import differences, one_instant, violations
 from projections.outbox.messages import message_of

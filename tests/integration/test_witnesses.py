@@ -12,8 +12,12 @@ from psycopg import Connection
 from typer.testing import Result
 
 from domain.journal.reader import head_of
-from domain.model.checkpoints import CheckpointDisputed, CheckpointDisputeSettled, CheckpointWitnessed
 from domain.model.events import Context
+from domain.model.installation.checkpoints import (
+    CheckpointDisputed,
+    CheckpointDisputeSettled,
+    CheckpointWitnessed,
+)
 from domain.transparency.cosignatures import cosigned_at
 from domain.transparency.leaves import hash_of
 from domain.transparency.signed_notes import text_of

@@ -11,8 +11,8 @@ from psycopg import Connection
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
 from domain.journal.reader import head_of
-from domain.model.checkpoints import WitnessedLog
 from domain.model.events import Recorded
+from domain.model.installation.checkpoints import WitnessedLog
 from projections.engine.batches import Claim, advance, read_batch, take_over
 from projections.read_models.seals import PROJECTION
 from projections.registry import install

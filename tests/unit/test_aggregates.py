@@ -2,8 +2,9 @@
 
 import pytest
 
-from domain.model import accounts, checkpoints, keys, ledgers, moves, transactions
+from domain.model import accounts, ledgers, moves, transactions
 from domain.model.events import Event
+from domain.model.installation import checkpoints, keys
 from domain.model.payouts import payout
 from domain.model.registry import EVENT_TYPES, evolve, fold
 from tests.unit.given_when_then import a_ledger, a_posting, an_account, credit, debit, given

@@ -46,8 +46,6 @@ RESOURCES_OF = {
 FILLED = {
     "id": ID,
     "ledger": "main",
-    "sender": "main",
-    "receiver": "other",
     "installation": "west",
     "name": "entries",
     "names": "entries balances",

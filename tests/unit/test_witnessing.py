@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.model.checkpoints import (
+from domain.model.events import Envelope, Event, Recorded
+from domain.model.installation.checkpoints import (
     CheckpointDisputed,
     CheckpointDisputeSettled,
     CheckpointWitnessed,
     WitnessedLog,
     is_witness_name,
 )
-from domain.model.events import Envelope, Event, Recorded
 from domain.model.registry import evolve
 from domain.model.streams import witnessed_stream
 from domain.transparency.checkpoints import Checkpoint

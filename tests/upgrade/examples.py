@@ -20,10 +20,14 @@ from domain.model.accounts import (
     MetadataChanged,
     Unfrozen,
 )
-from domain.model.checkpoints import CheckpointDisputed, CheckpointDisputeSettled, CheckpointWitnessed
 from domain.model.entries import Entry, PostedEntry
 from domain.model.events import Envelope, Event
-from domain.model.keys import KeyMade, KeyRevoked, KeyRotated
+from domain.model.installation.checkpoints import (
+    CheckpointDisputed,
+    CheckpointDisputeSettled,
+    CheckpointWitnessed,
+)
+from domain.model.installation.keys import KeyMade, KeyRevoked, KeyRotated
 from domain.model.ledgers import AssetRegistered, LedgerOpened
 from domain.model.money import MAX_AMOUNT
 from domain.model.moves import ArrivalBegun, ArrivalEnded, Arrived, MoveCancelled, Moved, MoveStarted

@@ -1,1 +1,1 @@
-"""Requests that span ledgers: all installations of a placement are asked, and their answers become one."""
+"""Requests in a placement: all installations are asked and answer as one; moved ledgers show their own positions."""

@@ -17,7 +17,7 @@ from api.security.keys import (
     Key,
     Wanted,
 )
-from domain.model.keys import MAX_NAME_LENGTH, flaw_of_name
+from domain.model.installation.keys import MAX_NAME_LENGTH, flaw_of_name
 from domain.model.streams import LEDGER_PATTERN
 from projections.diagnosis.glossary import meanings
 

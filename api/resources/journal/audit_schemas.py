@@ -7,8 +7,8 @@ from api.http.fields import Counted, InstallationQuery, ListQuery, Position, Pro
 from api.http.models.formats import Instant
 from api.resources.journal.event_schemas import EventBody
 from api.resources.transactions.list_schemas import Bound
-from domain.model import checkpoints
-from domain.model.checkpoints import WitnessedLog
+from domain.model.installation import checkpoints
+from domain.model.installation.checkpoints import WitnessedLog
 from projections.transparency.checkpoints import Past
 from projections.transparency.proofs import Growth, Inclusion
 from projections.witnessing.logs import Look

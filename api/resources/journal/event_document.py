@@ -11,8 +11,8 @@ from msgspec.json import schema_components
 
 from api.http.models.names import reference, union
 from api.resources.journal.event_schemas import KEY_TYPES, TYPES, WITNESSED_TYPES
-from domain.model.checkpoints import Basis, Decision
 from domain.model.events import Event
+from domain.model.installation.checkpoints import Basis, Decision
 from domain.model.payouts.payout import Verdict
 from domain.model.registry import EVENT_TYPES
 

@@ -8,8 +8,8 @@ from api.http.endpoint import Call, endpoint
 from api.http.fields import LedgerName, ProjectedSpanningPage, Time
 from api.http.read_your_writes import read_projection
 from api.http.responses import INSTALLATION, POSITION, Answer, json_answer
-from api.http.shown import shown_answer
 from api.http.spanning.lists import part_bytes, projected_list
+from api.http.spanning.shown_positions import shown_answer
 from api.http.spanning.spans import Spans
 from api.resources.examples import page_of
 from api.resources.ledgers import examples

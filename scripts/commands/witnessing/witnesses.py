@@ -9,8 +9,8 @@ import typer
 from psycopg import Connection
 
 from domain.journal.encoding import UnreadableEvent
-from domain.model.checkpoints import Decision
 from domain.model.errors import JournalUnavailable
+from domain.model.installation.checkpoints import Decision
 from projections.witnessing.judgement import NotWitnessed
 from projections.witnessing.logs import leave as leave_log
 from projections.witnessing.logs import read_logs, read_looks
