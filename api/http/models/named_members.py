@@ -183,4 +183,19 @@ class Problem(Named, Missing):
             ),
         ]
     ]
-    retry: NotRequired[Annotated[Literal["safe"], Field(description="With `operation_unknown`.")]]
+    retry: NotRequired[
+        Annotated[Literal["safe"], Field(description="With `operation_unknown` and `primary_unanswered`.")]
+    ]
+    operation: NotRequired[
+        Annotated[
+            Path,
+            Field(
+                description="With `primary_unanswered`: the path that tells what became of a keyed request."
+            ),
+        ]
+    ]
+    primary: NotRequired[
+        Annotated[
+            str, Field(description="With `read_only_replica`: the address of the service that answers.")
+        ]
+    ]
