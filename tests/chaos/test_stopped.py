@@ -32,7 +32,7 @@ ANSWERED_WITHIN_SECONDS = 15.0
 _PLACES = """
 SELECT l.classid::text || '/' || l.objid::text, l.pid, a.application_name
 FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
-WHERE l.locktype = 'advisory' AND l.granted AND a.datname = current_database()
+WHERE l.locktype = 'advisory' AND l.mode = 'ExclusiveLock' AND l.granted AND a.datname = current_database()
 AND l.database = a.datid AND a.application_name <> 'tallystick waiter'
 """
 

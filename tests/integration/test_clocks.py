@@ -209,7 +209,8 @@ def test_who_has_a_wrong_clock_leaves_the_place_to_others(
     def holders() -> list[tuple[str, int]]:
         query = (
             "SELECT a.application_name, a.pid FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)"
-            " WHERE l.locktype = 'advisory' AND l.granted AND l.database = a.datid AND a.datname = current_database()"
+            " WHERE l.locktype = 'advisory' AND l.mode = 'ExclusiveLock' AND l.granted"
+            " AND l.database = a.datid AND a.datname = current_database()"
             " ORDER BY 1"
         )
         found: list[tuple[str, int]] = owner.execute(query).fetchall()

@@ -148,15 +148,18 @@ def read_events(client: AuthenticatedClient, position: int) -> None:
 
 def read_lists(client: AuthenticatedClient, webhook: UUID) -> Iterator[str]:
     """Read every list there is. Yield the names of their operations."""
-    known = {"ledger": LEDGER, "address": "users:alice", "id": webhook}
+    known = {"ledger": LEDGER, "address": "users:alice", "id": webhook, "log": "west"}
     for place in pkgutil.walk_packages(api.__path__, f"{api.__name__}."):
         name = place.name.rpartition(".")[2]
         if name.startswith("list_"):
             read: Callable[..., Any] = import_module(place.name).sync
             needed = {key: known[key] for key in inspect.signature(read).parameters if key in known}
             page = read(client=client, **needed)
-            assert type(page).__name__.endswith("Page"), (name, page)
-            assert isinstance(page.data, list)
+            if name == "list_witnessed":
+                assert isinstance(page, Problem) and page.code is ProblemCode.WITNESSED_LOG_NOT_FOUND
+            else:
+                assert type(page).__name__.endswith("Page") or name == "list_installations", (name, page)
+                assert isinstance(page.data, list)
             yield name
 
 
