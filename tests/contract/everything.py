@@ -3,6 +3,7 @@
 import httpx2
 
 from scripts.simulator.faults import Script
+from tests import witnessed
 from tests.contract.books import Book
 from tests.contract.serving import Served
 from tests.projecting import append, eventually, unreadable_posting
@@ -13,6 +14,8 @@ def prepare(served: Served, client: httpx2.Client) -> dict[str, str]:
     spare_key_id = fill(client)
     pay_out(served, client)
     pause_rebuilds(client)
+    with served.database.connect("test witness") as connection:
+        witnessed.grow(connection)
     return {
         "spare_key_id": spare_key_id,
         "checkpoint_size": checkpoint_size(client),

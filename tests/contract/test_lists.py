@@ -16,9 +16,7 @@ from api import resources as routes
 from api.app import create_app
 from api.resources import ENDPOINTS
 from api.settings import Settings
-from domain.model.events import Context
-from domain.model.installation.checkpoints import CheckpointWitnessed
-from projections.witnessing.logs import read_logs, record, watch
+from tests import witnessed
 from tests.contract.answers import code_of, pointers_of
 from tests.contract.books import Book
 from tests.contract.serving import Served, serving
@@ -133,19 +131,7 @@ class Shop(Book):
     def add_witnessed(self) -> None:
         """Record a checkpoint of a log that has grown by one event."""
         with self.served.database.connect("test witness") as connection:
-            watch(connection, "west")
-            log = read_logs(connection, "west").get("west")
-            event = CheckpointWitnessed(
-                origin="tallystick/west",
-                size=log.size + 1 if log else 1,
-                root="00" * 32,
-                note="",
-                verifiers=(),
-                grown_from=log.size if log else 0,
-                basis="grown",
-                cosignature="",
-            )
-            assert record(connection, "west", log, lambda _: event, Context("tallystick", str(uuid4())))
+            witnessed.grow(connection)
 
     def add_nothing(self) -> None:
         """Nothing can be added to this list, but the content of its items changes."""

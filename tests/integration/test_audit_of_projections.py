@@ -1,7 +1,5 @@
 """The audit folds the journal itself: the result equals the projections and differs after any tampering."""
 
-from datetime import datetime
-from functools import partial
 from typing import Any
 
 import pytest
@@ -10,12 +8,7 @@ from psycopg import Connection
 from api.security.keys import Wanted, add_key, revoke_key, rotate_key
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
-from domain.model.events import Context, Event
-from domain.model.installation.checkpoints import (
-    CheckpointDisputed,
-    CheckpointDisputeSettled,
-    CheckpointWitnessed,
-)
+from domain.model.events import Context
 from domain.model.registry import EVENT_TYPES
 from domain.placement import mover
 from domain.placement.mover import Mover
@@ -33,7 +26,7 @@ from projections.audit import (
 from projections.audit.comparison import MAX_SHOWN, SHAPES
 from projections.audit.stored import CLASS_VERSIONS
 from projections.registry import PROJECTIONS
-from projections.witnessing.logs import read_logs, record, watch
+from tests import witnessed
 from tests.author import Author
 from tests.ledgers import CONTEXT, open_accounts, running, transfer
 from tests.moving import Killed, dying
@@ -65,33 +58,9 @@ def write(database: Database) -> None:
         made, _ = add_key(connection, Wanted("shop", ["client"], ["main"]), by)
         rotate_key(connection, made.id, 0, by)
         revoke_key(connection, made.id, by)
-        write_of_witnessing(connection, by)
+        witnessed.grow(connection)
+        witnessed.dispute(connection)
     write_of_moves(database)
-
-
-def write_of_witnessing(connection: Connection[Any], by: Context) -> None:
-    """Record a checkpoint of another log, a dispute about it, and how it was settled."""
-    origin = "tallystick/west"
-    told: dict[str, Any] = {
-        "origin": origin,
-        "size": 1,
-        "root": "00" * 32,
-        "note": f"{origin}\n1\n",
-        "verifiers": (),
-    }
-    events = [
-        CheckpointWitnessed(**told, grown_from=0, basis="first_use", cosignature=""),
-        CheckpointDisputed(**told, contradiction="fork", disputed=f"{origin}\n2\n", stated_verifiers=()),
-        CheckpointDisputeSettled(**told, decision="kept", reason="it was a test"),
-    ]
-    watch(connection, "west")
-    for event in events:
-        log = read_logs(connection, "west").get("west")
-        assert record(connection, "west", log, partial(_at_any_time, event), by)
-
-
-def _at_any_time(event: Event, _: datetime) -> Event:
-    return event
 
 
 def write_of_moves(database: Database) -> None:
