@@ -56,6 +56,11 @@ ON_A_DATABASE: list[tuple[str, ...]] = [
     ("webhooks", "discard", NOBODY, "1", "--reason", "x"),
     ("webhooks", "enable", NOBODY),
     ("webhooks", "disable", NOBODY, "--reason", "x"),
+    ("witnesses", "list"),
+    ("witnesses", "show", "west"),
+    ("witnesses", "leave", "west"),
+    ("witnesses", "keep", "west", "--reason", "x"),
+    ("witnesses", "accept", "west", "--reason", "x"),
     ("export", "-", "--wait-seconds", "0"),
     ("export", "-", "--format", "hledger"),
     ("verify", "--live"),
@@ -128,6 +133,8 @@ WRONG: list[tuple[str, ...]] = [
     ("report", "trial-balance", "--ledger", "main", "--from", "yesterday"),
     ("trace",),
     ("stuck", "--payout-seconds", "-1"),
+    ("witnesses", "keep", "west"),
+    ("place", "main"),
     ("keys", "make"),
     ("keys", "make", "x", "--role", "king"),
     ("doctor", "--timeout-seconds", "0"),
@@ -181,7 +188,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_command_is_tried() -> None:
-    tried = {arguments[0] for arguments in ON_A_DATABASE} | {"import", "migrate", "verify-proof"}
+    tried = {arguments[0] for arguments in ON_A_DATABASE} | {"import", "migrate", "place", "verify-proof"}
     assert tried | commands.SETTING_UP_A_PROCESS | WITHOUT_A_DATABASE == COMMANDS.keys()
 
 
@@ -401,7 +408,7 @@ def test_a_fault_of_the_program_is_an_error_that_says_where(
     def broken(*_: object, **__: object) -> None:
         raise KeyError("x")
 
-    monkeypatch.setattr("scripts.commands.stuck.service_connection", broken)
+    monkeypatch.setattr("scripts.commands.stuck.ask_each", broken)
     assert call(("stuck",), NOWHERE) == 3
     errors = capfd.readouterr().err
     assert errors.startswith("tallystick: a fault of this program: KeyError: 'x' (tests/integration/")

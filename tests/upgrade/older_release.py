@@ -43,8 +43,8 @@ def make_older_release(folder: Path) -> Path:
     _change(model / "transactions.py", lambda tree: _lower(tree, "TransactionRejected", 2))
     _change(model / "payouts" / "payout.py", lambda tree: _lower(tree, "PayoutRejected", 1))
     _change(model / "errors.py", _say_no_more)
-    _change(model / "keys.py", _forget_events)
-    _change(model / "checkpoints.py", _forget_events)
+    _change(model / "installation" / "keys.py", _forget_events)
+    _change(model / "installation" / "checkpoints.py", _forget_events)
     with (folder / "projections" / "read_models" / f"{RESHAPED}.py").open("a", encoding="utf-8") as module:
         module.write(f"\nPROJECTION = PROJECTION._replace(shape={OLDER_SHAPE})\n")
     return folder

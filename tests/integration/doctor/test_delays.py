@@ -102,13 +102,13 @@ def test_webhooks_that_get_nothing_or_not_all(
 def test_a_rebuild_that_nobody_works_on_and_one_that_was_refused(
     database: Database, owner: Connection[Any]
 ) -> None:
-    owner.execute("CREATE TABLE ledgers_v2 (LIKE ledgers_v1)")
+    owner.execute("CREATE TABLE balances_v2 (LIKE balances_v1)")
     owner.execute(
-        "INSERT INTO projection_versions (name, version, state) VALUES ('ledgers', 2, 'rebuilding')"
+        "INSERT INTO projection_versions (name, version, state) VALUES ('balances', 2, 'rebuilding')"
     )
     assert codes(database, projections.standing) == ["rebuild_unfinished"]
     with database.connect("test rebuild") as rebuilder:
-        assert try_acquire(rebuilder, "rebuild", "ledgers")
+        assert try_acquire(rebuilder, "rebuild", "balances")
         assert codes(database, projections.standing) == []
     owner.execute("UPDATE projection_versions SET last_error = 'they differ' WHERE version = 2")
     assert codes(database, projections.standing) == ["rebuild_refused"]
