@@ -143,11 +143,12 @@ def answers(client: httpx2.Client) -> bool:
         return False
 
 
-def test_a_command_works_on_home_unless_it_is_told_otherwise(
+def test_migrations_reach_every_installation_unless_one_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named(monkeypatch, east={"schema": "east"}, west={"schema": "west"})
     migrated = run("migrate", "--data-dir", str(tmp_path))
-    assert "schema east is up to date" in migrated.stdout, migrated.stderr
-    told = run("migrate", "--data-dir", str(tmp_path), "--schema", "west")
-    assert "schema west is up to date" in told.stdout, told.stderr
+    for name in ("east", "west"):
+        assert f"schema {name} of {name} is up to date" in migrated.stdout, migrated.stderr
+    told = run("migrate", "--data-dir", str(tmp_path), "--installation", "west")
+    assert "of west is up to date" in told.stdout and "east" not in told.stdout, told.stderr

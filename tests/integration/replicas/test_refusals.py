@@ -29,6 +29,7 @@ NAMES = {
     "asset": "swagger-ui.css",
     "provider": "simulator",
     "size": "21",
+    "log": "west",
 }
 MAY_ANSWER = (Consistency.PROJECTION, Consistency.JOURNAL, Consistency.PROCESS, Consistency.CHOSEN)
 
