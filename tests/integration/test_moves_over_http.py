@@ -20,6 +20,8 @@ from tests.projecting import await_head, eventually
 pytestmark = pytest.mark.integration
 
 MAIN = "/v1/ledgers/main"
+NOTHING = "b911c162-7512-5bee-9816-e264126b280a"
+"""An id that nothing has."""
 
 
 @pytest.fixture
@@ -162,6 +164,28 @@ def test_a_client_does_not_notice_that_its_ledger_moves(placement: Placement) ->
         assert [after[told] for told in before if told.startswith(past)] == [
             before[told] for told in before if told.startswith(past)
         ]
+
+
+def test_every_read_of_a_ledger_comes_from_where_it_is(placement: Placement) -> None:
+    """Also from a server that does not know of the move yet: the map is changed last."""
+    with placement.client() as client:
+        opened(client, "main", "east", "a", "b")
+        posted(client, "before")
+        places = {found.name: found for found in placement.installations}
+        Mover("main", places["east"], places["west"], CONTEXT).run()
+        projected(placement)
+        paths = [
+            path.format(ledger="main", key="before", address="a", id=NOTHING)
+            for path, methods in client.get("/openapi.json").json()["paths"].items()
+            if path.startswith("/v1/ledgers/{ledger}") and "get" in methods
+        ]
+        answers = [client.get(path, params=_asked(path)) for path in paths]
+        told = {answer.url.path: answer.headers["Ledger-Installation"] for answer in answers}
+        assert told == dict.fromkeys(paths, "west")
+
+
+def _asked(path: str) -> dict[str, str]:
+    return {"correlation_id": "anything"} if path == f"{MAIN}/trace" else {}
 
 
 def batched(client: httpx2.Client, keys: list[str], mode: str) -> httpx2.Response:
