@@ -19,7 +19,9 @@ from domain.model.ledgers import OpenLedger
 from domain.model.moves import Arrived
 from domain.model.payouts.attempts import SubmitPayout
 from domain.model.times import later
-from domain.placement import copies, mover
+from domain.placement import copies, mover, moves
+from domain.placement.copies import last_of_ledger
+from domain.placement.digests import LedgerTree
 from domain.placement.moves import CannotMove
 from projections.audit import differences
 from tests.databases import Databases
@@ -188,6 +190,29 @@ def test_what_has_left_can_only_be_finished(places: Places) -> None:
         places.at_east.perform(transfer("a", "b", 1))
     places.mover().run()
     places.at_west.perform(transfer("a", "b", 1))
+
+
+def test_copies_that_the_new_place_has_lost_are_copied_again(places: Places) -> None:
+    """A standby was promoted at the new place that lacked the last of them, after the ledger had left."""
+    an_open_ledger(places)
+    with pytest.raises(Killed):
+        places.mover(dying("freeze")).run()
+    places.at_east.perform(transfer("a", "b", 3, key="last"))
+    east, west = places.east.database, places.west.database
+    with east.connect("test") as old, west.connect("test") as new:
+        moves.freeze(old, "main", "west", CONTEXT)
+        digest = LedgerTree(old, "main").advance(moves.head(old))
+        moves.leave(old, "main", "west", digest, CONTEXT)
+        moved = last_of_ledger(old, "main")
+        assert moved is not None
+        with pytest.raises(moves.Overtaken):
+            moves.arrive(new, "main", moved, read_shown_positions(old, "main"), CONTEXT)
+    with pytest.raises(LedgerMoving):
+        places.at_west.perform(transfer("a", "b", 1))
+    assert places.mover().run().digest == digest
+    assert events_of(west)[:-1] == events_of(east)
+    assert places.at_west.perform(transfer("a", "b", 3, key="last")).replayed
+    assert not broken_rules(west)
 
 
 def test_a_ledger_comes_back(places: Places) -> None:
