@@ -184,6 +184,38 @@ def test_every_read_of_a_ledger_comes_from_where_it_is(placement: Placement) -> 
         assert told == dict.fromkeys(paths, "west")
 
 
+def test_a_ledger_is_followed_through_moves_that_the_map_does_not_know(database: Database) -> None:
+    """Whoever moves a ledger may die before the map is changed."""
+    placed = beside(database, "east", "west", "north")
+    prepared(placed)
+    with placement_on(placed) as placement, placement.client() as client:
+        opened(client, "payer", "east", "a")
+        opened(client, "main", "east", "a", "b")
+        first = posted(client, "first")
+        for old, new in ((0, 1), (1, 2)):
+            Mover("main", placed[old], placed[new], CONTEXT).run()
+
+        bridge = {
+            "account": "a",
+            "amount": 7,
+            "provider": "bridge",
+            "destination": {"ledger": "main", "account": "b"},
+        }
+        sent = client.post("/v1/ledgers/payer/payouts", json=bridge, headers={"Idempotency-Key": "bridge"})
+        assert (sent.status_code, sent.headers["Ledger-Installation"]) == (202, "east")
+
+        again = posted(client, "first")
+        assert (again.json(), again.headers["Ledger-Installation"]) == (first.json(), "north")
+        for wanted in ({}, {"installation": "north"}):
+            answer = client.post("/v1/ledgers", json={"name": "main", **wanted})
+            assert (answer.status_code, answer.headers["Ledger-Installation"]) == (200, "north")
+            assert answer.json()["installation"] == "north"
+        elsewhere = client.post("/v1/ledgers", json={"name": "main", "installation": "east"})
+        assert (elsewhere.status_code, elsewhere.json()["code"]) == (409, "ledger_exists")
+
+        eventually(lambda: client.get(f"{MAIN}/accounts/b").json()["balance"] == 8)
+
+
 def _asked(path: str) -> dict[str, str]:
     return {"correlation_id": "anything"} if path == f"{MAIN}/trace" else {}
 
