@@ -58,7 +58,7 @@ from api.service.installations import Installations
 from api.service.key_cache import KNOWN_FOR_SECONDS
 from api.service.replica import Replica
 from api.service.service import Service
-from domain.journal.shown_positions import ShownPositions, read_shown_positions
+from domain.journal.shown_positions import ShownPositions
 from domain.model.errors import JournalUnavailable, LedgerError, NotFound
 from domain.model.events import Context
 
@@ -258,12 +258,10 @@ class Endpoint:
 
     async def _serve(self, call: Call[Any, Any]) -> Answer | Streamed:
         """Return the answer of the handler, in the positions that the ledger shows if it has moved."""
-        ledger, moved = call.path_params.get("ledger"), call.service.waiter.moved
-        if ledger is None or ledger not in moved:
-            return await self._handle(call)
-        positions = moved.known(ledger)
+        ledger = call.path_params.get("ledger")
+        positions = None if ledger is None else await call.service.shown_positions(ledger)
         if positions is None:
-            positions = await call.service.look_up(partial(read_shown_positions, ledger=ledger))
+            return await self._handle(call)
         place = mapped_place(call.cursor_position, positions.own)
         query = own_query(call.query, positions)
         try:

@@ -13,6 +13,7 @@ from domain.journal.database import Database
 from domain.placement import mover
 from domain.placement.ledger_map import take
 from domain.placement.mover import Mover
+from projections.running.positions import PositionWaiter
 from tests.ledgers import CONTEXT
 from tests.placements import Placement, beside, placement_on, prepared
 from tests.projecting import await_head, eventually
@@ -214,6 +215,26 @@ def test_a_ledger_is_followed_through_moves_that_the_map_does_not_know(database:
         assert (elsewhere.status_code, elsewhere.json()["code"]) == (409, "ledger_exists")
 
         eventually(lambda: client.get(f"{MAIN}/accounts/b").json()["balance"] == 8)
+
+
+def test_a_server_that_has_not_looked_yet_shows_positions_as_the_others(
+    placement: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with placement.client() as client:
+        opened(client, "beside", "east", *"uvwxyz")
+        opened(client, "main", "east", "a", "b")
+        first = posted(client, "first")
+        moved(placement)
+        asked = (MAIN, f"{MAIN}/accounts/b", f"{MAIN}/operations/first")
+        told = [client.get(path).json() for path in asked]
+        events = client.get(f"{MAIN}/events", params={"after": position_of(first)}).json()["data"]
+
+    monkeypatch.setattr(PositionWaiter, "_look", lambda waiter, connection: None)
+    with placement_on(placement.installations) as late, late.client() as client:
+        assert [client.get(path).json() for path in asked] == told
+        assert client.post("/v1/ledgers", json={"name": "main"}).json() == told[0]
+        assert posted(client, "first").json() == first.json()
+        assert client.get(f"{MAIN}/events", params={"after": position_of(first)}).json()["data"] == events
 
 
 def _asked(path: str) -> dict[str, str]:

@@ -69,7 +69,7 @@ async def _opened(call: Call[NoQuery, LedgerRequest], service: Service) -> Answe
     headers = {POSITION: str(outcome.position), "Location": f"/v1/ledgers/{wanted.name}"}
     headers |= {INSTALLATION: named} if named else {}
     answer = json_answer(201 if outcome.recorded else 200, ledger_body(outcome.state, named), headers)
-    positions = service.waiter.moved.known(wanted.name)
+    positions = await service.shown_positions(wanted.name)
     return answer if positions is None else shown_answer(answer, positions)
 
 
