@@ -13,7 +13,9 @@ from domain.journal.database import Database
 from domain.placement import mover
 from domain.placement.ledger_map import take
 from domain.placement.mover import Mover
+from projections.process_managers.providers.settings import ProviderSettings
 from projections.running.positions import PositionWaiter
+from tests.contract.serving import SECRET
 from tests.ledgers import CONTEXT
 from tests.placements import Placement, beside, placement_on, prepared
 from tests.projecting import await_head, eventually
@@ -235,6 +237,54 @@ def test_a_server_that_has_not_looked_yet_shows_positions_as_the_others(
         assert client.post("/v1/ledgers", json={"name": "main"}).json() == told[0]
         assert posted(client, "first").json() == first.json()
         assert client.get(f"{MAIN}/events", params={"after": position_of(first)}).json()["data"] == events
+
+
+def test_a_trace_of_all_ledgers_has_the_positions_that_each_shows(placement: Placement) -> None:
+    with placement.client() as client:
+        opened(client, "beside", "west", *"uvwxyz")
+        opened(client, "main", "east", "a", "b")
+        asked = {"correlation_id": posted(client, "first").headers["Correlation-Id"]}
+        before = client.get(f"{MAIN}/trace", params=asked).json()
+        moved(placement)
+        alone = client.get(f"{MAIN}/trace", params=asked).json()
+        every = client.get("/v1/trace", params=asked).json()
+
+    kinds = ("request_accepted", "event_recorded")
+    positions = [
+        [moment["position"] for moment in story["timeline"] if moment["kind"] in kinds]
+        for story in (before, alone, every)
+    ]
+    assert positions[0] and positions == positions[:1] * 3
+    (trace,) = every["traces"]
+    for told in (before, alone, trace):
+        assert told["operations"][0]["position"] == before["operations"][0]["position"]
+    assert alone["position"] <= alone["head"]
+    assert (trace["position"], trace["head"]) == (alone["position"], alone["head"])
+
+
+def test_what_a_client_wrote_is_shown_as_it_was(database: Database) -> None:
+    """Its members may have the names of ours."""
+    placed = beside(database, "east", "west")
+    prepared(placed)
+    nobody = {"url": "http://127.0.0.1:9", "secret": SECRET}
+    providers = {"simulator": ProviderSettings.model_validate(nobody)}
+    written = {
+        "position": 1_000_000,
+        "head": 2_000_000,
+        "name": "Zoë \x7f\u2028 </b> \N{ROCKET}",
+        "more": [{"position": True}],
+    }
+    body = {"account": "a", "amount": 1, "provider": "simulator", "destination": written}
+    keyed = {"Idempotency-Key": "paid"}
+    with placement_on(placed, providers=providers) as placement, placement.client() as client:
+        opened(client, "beside", "east", *"uvwxyz")
+        opened(client, "main", "east", "a", "b")
+        posted(client, "first")
+        first = client.post(f"{MAIN}/payouts", json=body, headers=keyed)
+        assert first.status_code == 202
+        moved(placement)
+        again = client.post(f"{MAIN}/payouts", json=body, headers=keyed)
+        assert (again.content, again.headers["Idempotent-Replayed"]) == (first.content, "true")
 
 
 def _asked(path: str) -> dict[str, str]:
