@@ -2,14 +2,19 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from eventsourcing.persistence import StoredEvent
 from msgspec.structs import replace
 
 from domain.application import LedgerApplication, system_clock
 from domain.commit.decider import Result
+from domain.journal.database import Database
+from domain.journal.eventsourcing.factory import JournalDatastore
+from domain.journal.eventsourcing.recorder import JournalRecorder
 from domain.journal.shown_positions import read_shown_positions
 from domain.model.accounts import ChangeAccount
 from domain.model.commands import Command, Outcome
@@ -117,6 +122,38 @@ def test_every_command_is_refused_once_the_ledger_is_frozen(
             assert {name: type(result) for name, result in found.items()} == dict.fromkeys(commands, refusal)
     moved = [topic for _, _, topic, _ in events_of(places.east.database)[before:]]
     assert moved == ["ledger.move_started", "ledger.moved"][: len(moved)]
+
+
+@pytest.mark.parametrize(
+    ("step", "refusals"),
+    [
+        ("freeze", [None, LedgerMoving]),
+        ("leave", [LedgerMoving] * 2),
+        ("arrive", [LedgerMoved, LedgerMoving]),
+    ],
+)
+def test_a_program_that_appends_through_the_library_is_refused_too(
+    places: Places, step: str, refusals: list[type[Exception] | None]
+) -> None:
+    an_open_ledger(places)
+    with pytest.raises(Killed):
+        places.mover(dying(step)).run()
+    for installation, refusal in zip((places.east, places.west), refusals, strict=True):
+        before = events_of(installation.database)
+        with pytest.raises(refusal) if refusal else nullcontext():
+            appended(installation.database, "main/accounts/appended")
+        assert (events_of(installation.database) == before) is bool(refusal)
+        appended(installation.database, "other/accounts/appended")
+
+
+def appended(database: Database, stream: str) -> None:
+    """Append an event through the library."""
+    datastore = JournalDatastore(database, pool_size=1, connect_timeout_seconds=5.0)
+    try:
+        event = StoredEvent(stream, 1, "test.appended", b"{}")
+        JournalRecorder(datastore).insert_events([event])
+    finally:
+        datastore.close()
 
 
 @pytest.mark.parametrize("step", ["compare", "freeze", "rest", "leave", "arrive"])
