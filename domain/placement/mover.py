@@ -194,14 +194,16 @@ class Mover:
     def _arrive(self, old: Connection[Any], new: Connection[Any]) -> Digest:
         """Let the ledger arrive, and return the digest that both places had of it.
 
-        If a move goes on that was cut off, either place may have failed over meanwhile. So it is first made sure that
-        the old place will still have let go, and what the new place has lost of the copies is copied again.
+        If a move goes on that was cut off, either place may have failed over meanwhile, or was restored. So it is first
+        made sure that the old place will still have let go, and what the new place has lost is copied again.
         """
         confirm(old)
         row = last_of_ledger(old, self._ledger)
         assert row is not None
         left = decode(*row)
         assert isinstance(left.event, Moved)
+        if standing(new, self._ledger) is None:
+            moves.begin_arriving(new, self._ledger, self._old_place.name, self._context)
         self._copy(old, new, left.position - 1)
         # Recorded time rises within a ledger, and no event is dated later than its own database's clock allows.
         ahead_seconds = seconds_until(instant(moves.clock(new)), left.envelope.recorded_at)

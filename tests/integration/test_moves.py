@@ -27,7 +27,10 @@ from domain.model.times import later
 from domain.placement import copies, mover, moves
 from domain.placement.copies import last_of_ledger
 from domain.placement.digests import LedgerTree
+from domain.placement.installations import Installation
+from domain.placement.mover import Mover
 from domain.placement.moves import CannotMove
+from domain.placement.whereabouts import find
 from projections.audit import differences
 from tests.databases import Databases
 from tests.integration.exporting import exported, run, seal_all, verified
@@ -250,6 +253,26 @@ def test_copies_that_the_new_place_has_lost_are_copied_again(places: Places) -> 
     assert events_of(west)[:-1] == events_of(east)
     assert places.at_west.perform(transfer("a", "b", 3, key="last")).replayed
     assert not broken_rules(west)
+
+
+def test_a_place_that_was_restored_to_before_the_move_gets_the_ledger_again(
+    places: Places, databases: Databases
+) -> None:
+    an_open_ledger(places)
+    places.at_east.perform(transfer("a", "b", 3, key="last"))
+    places.mover().run()
+    found = find("main", [places.east, places.west])
+    assert found is not None and found.at == places.west
+    with databases.installed() as database, running(database) as at_restored:
+        restored = Installation("west", database)
+        found = find("main", [places.east, restored])
+        assert found is not None and (found.at, found.bound_for) == (places.east, "west")
+        Mover("main", places.east, restored, CONTEXT).run()
+        assert events_of(database)[:-1] == events_of(places.east.database)
+        assert at_restored.perform(transfer("a", "b", 3, key="last")).replayed
+        found = find("main", [places.east, restored])
+        assert found is not None and found.at == restored
+        assert not broken_rules(database)
 
 
 def test_a_ledger_comes_back(places: Places) -> None:
