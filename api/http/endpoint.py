@@ -58,8 +58,8 @@ from api.service.installations import Installations
 from api.service.key_cache import KNOWN_FOR_SECONDS
 from api.service.replica import Replica
 from api.service.service import Service
-from domain.journal.shown_positions import ShownPositions, read_shown_positions
-from domain.model.errors import JournalUnavailable, LedgerError, LedgerMoved, NotFound
+from domain.journal.shown_positions import ShownPositions
+from domain.model.errors import JournalUnavailable, LedgerError, NotFound
 from domain.model.events import Context
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
@@ -258,12 +258,10 @@ class Endpoint:
 
     async def _serve(self, call: Call[Any, Any]) -> Answer | Streamed:
         """Return the answer of the handler, in the positions that the ledger shows if it has moved."""
-        ledger, moved = call.path_params.get("ledger"), call.service.waiter.moved
-        if ledger is None or ledger not in moved:
-            return await self._handle(call)
-        positions = moved.known(ledger)
+        ledger = call.path_params.get("ledger")
+        positions = None if ledger is None else await call.service.shown_positions(ledger)
         if positions is None:
-            positions = await call.service.look_up(partial(read_shown_positions, ledger=ledger))
+            return await self._handle(call)
         place = mapped_place(call.cursor_position, positions.own)
         query = own_query(call.query, positions)
         try:
@@ -277,14 +275,15 @@ class Endpoint:
 
     async def _serve_where_placed(self, call: Call[Any, Any], scope: Scope) -> Answer | Streamed:
         """Return the answer of the installation that holds the ledger, which may have moved a moment ago."""
-        try:
-            answer = await self._serve(call)
-        except LedgerMoved as moved:
-            to = moved.details["installation"]
-            service = scope["service"] = await call.installations.after_move(call.ledger, to, call.service)
-            if service is call.service:
-                raise
-            answer = await self._serve(replace(call, service=service))
+
+        async def serve(service: Service) -> Answer | Streamed:
+            scope["service"] = service  # read when a refusal is answered
+            return await self._serve(call if service is call.service else replace(call, service=service))
+
+        if self._names_ledger:
+            answer = await call.installations.asked(call.ledger, call.service, serve)
+        else:
+            answer = await serve(call.service)
         return answer._replace(headers={**answer.headers, INSTALLATION: scope["service"].name})
 
     def _keep_room(self, call: Call[Any, Any], scope: Scope, size: int) -> None:

@@ -1,12 +1,15 @@
 """The installations that one API process serves, and which of them a request is about."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from api.service.service import Service
 from domain.journal.outage import is_denied
-from domain.model.errors import JournalUnavailable
+from domain.model.errors import JournalUnavailable, LedgerMoved
 from domain.placement.ledger_map import LedgerMap
+
+Said = TypeVar("Said")
 
 
 class Installations:
@@ -59,19 +62,27 @@ class Installations:
         claim = partial(self.ledger_map.claim, ledger=ledger, installation=name)
         return self._serving(await self.home.look_up(claim))
 
-    async def after_move(self, ledger: str, moved_to: str, asked: Service) -> Service:
-        """Return the service of a ledger that is no longer where this process believed it to be.
+    async def asked(self, ledger: str, service: Service, ask: Callable[[Service], Awaitable[Said]]) -> Said:
+        """Return what the installation says that holds a ledger: a service, or where that says that the ledger moved.
 
-        `moved_to` is the installation that it moved to from the one that was asked. It is the answer if home, which has
-        the map, is away, or if the map does not know of the move yet: it is changed last.
+        What is asked must not be about another ledger. Raises what is asked raises: `LedgerMoved` only without a
+        placement, or if the ledger moves faster than it is followed. Raises `JournalUnavailable` if the ledger is in an
+        installation that this process does not serve.
         """
-        if self.ledger_map is not None:
-            self.ledger_map.forget(ledger)
-        try:
-            found = await self.of(ledger)
-        except JournalUnavailable:
-            found = asked
-        return self._serving(moved_to) if found is asked else found
+        for _ in range(len(self._services) - 1):
+            try:
+                return await ask(service)
+            except LedgerMoved as moved:
+                service = self._followed(ledger, moved.details["installation"])
+        return await ask(service)
+
+    def _followed(self, ledger: str, name: str) -> Service:
+        """Return the service of the installation that a ledger has moved to, and remember it."""
+        assert self.ledger_map is not None
+        self.ledger_map.forget(ledger)
+        service = self._serving(name)
+        self.ledger_map.follow(ledger, name)
+        return service
 
     async def learn(self) -> None:
         """Read the map, so that this process knows it if home is away later. If it cannot be read now, do nothing."""

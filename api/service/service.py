@@ -22,6 +22,7 @@ from api.service.request_log import RequestLog
 from api.service.writer import Writer
 from domain.application import LedgerApplication
 from domain.journal.session import confirm
+from domain.journal.shown_positions import ShownPositions, read_shown_positions
 from projections.outbox.destinations import Policy
 from projections.process_managers.due_worker import Worker
 from projections.process_managers.payer import Payer
@@ -110,6 +111,18 @@ class Service(NamedTuple):
     async def look_up(self, function: Callable[[Connection[Any]], Read]) -> Read:
         """Return the result of a pure read, as `query` does. If its connection is lost, it runs once more."""
         return await self.read(looked_up, self.ledger, function)
+
+    async def shown_positions(self, ledger: str) -> ShownPositions | None:
+        """Return where the positions of a ledger are shown, None if as they are.
+
+        They are looked up while they are not final, and before this process has looked which ledgers have moved. Raises
+        `JournalUnavailable`.
+        """
+        moved = self.waiter.moved
+        known = moved.known(ledger)
+        if known is None and (ledger in moved or not moved.are_seen):
+            known = await self.look_up(partial(read_shown_positions, ledger=ledger))
+        return known or None
 
     async def query_for_stream(self, function: Callable[[Connection[Any]], Read]) -> Read:
         """Return the result of one read of a long answer. Only a few of these run at once, however many requests

@@ -30,6 +30,10 @@ class ShownPositions:
             self._shown.append(shown)
             self._recorded.append(recorded)
 
+    def __bool__(self) -> bool:
+        """Whether any position is shown elsewhere than where it is."""
+        return bool(self._own)
+
     def shown(self, position: int) -> int:
         """Return where a position of this journal is shown. It rises with the position."""
         return _mapped(position, self._own, self._shown)

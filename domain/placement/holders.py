@@ -37,10 +37,18 @@ class Holders:
             raise JournalUnavailable("installation_unknown")
         return self._applications[name]
 
-    def forget(self, ledger: str) -> None:
-        """Forget where a ledger was: the installation that was found has refused a command on it, because it left."""
-        if self._map is not None:
-            self._map.forget(ledger)
+    def follow(self, ledger: str, name: str) -> LedgerApplication:
+        """Return the application of the installation that a ledger has moved to, and remember it.
+
+        Raises `JournalUnavailable` if this process does not serve that installation.
+        """
+        if self._map is None:
+            raise JournalUnavailable("installation_unknown")
+        self._map.forget(ledger)
+        if name not in self._applications:
+            raise JournalUnavailable("installation_unknown")
+        self._map.follow(ledger, name)
+        return self._applications[name]
 
     def _looked_up(self, ledger_map: LedgerMap, ledger: str) -> str | None:
         try:

@@ -1,7 +1,8 @@
 """The map of a placement: ledger → installation, kept by home and remembered by each process.
 
-A remembered entry can be wrong, since another process may have moved the ledger. That does no harm: the installation
-that a ledger has left refuses every command for it. Whoever is refused forgets the entry and asks home again.
+A remembered entry can be wrong, since another process may have moved the ledger, and so can home's, which is changed
+last. That does no harm: the installation that a ledger has left refuses every command for it, and says where it went.
+Whoever is refused remembers that, and asks there.
 """
 
 from collections.abc import Sequence
@@ -48,6 +49,10 @@ class LedgerMap:
     def forget(self, ledger: str) -> None:
         """Forget where a ledger was: the next look-up asks home."""
         self._known.pop(ledger, None)
+
+    def follow(self, ledger: str, installation: str) -> None:
+        """Remember where a ledger has moved to, as the installation says that it left."""
+        self._remember(ledger, installation)
 
     def _remember(self, ledger: str, installation: str) -> str:
         if len(self._known) >= MAX_KNOWN_LEDGERS:

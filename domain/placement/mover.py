@@ -14,6 +14,7 @@ from psycopg import Connection
 
 from domain.journal.encoding import decode
 from domain.journal.reader import read_aggregates
+from domain.journal.session import confirm
 from domain.journal.shown_positions import read_shown_positions
 from domain.journal.snapshots import keep
 from domain.model.accounts import Account
@@ -191,11 +192,19 @@ class Mover:
             keep(new, [(stream, state) for stream, state in found if isinstance(state, Account)])
 
     def _arrive(self, old: Connection[Any], new: Connection[Any]) -> Digest:
-        """Let the ledger arrive, and return the digest that both places had of it."""
+        """Let the ledger arrive, and return the digest that both places had of it.
+
+        If a move goes on that was cut off, either place may have failed over meanwhile, or was restored. So it is first
+        made sure that the old place will still have let go, and what the new place has lost is copied again.
+        """
+        confirm(old)
         row = last_of_ledger(old, self._ledger)
         assert row is not None
         left = decode(*row)
         assert isinstance(left.event, Moved)
+        if standing(new, self._ledger) is None:
+            moves.begin_arriving(new, self._ledger, self._old_place.name, self._context)
+        self._copy(old, new, left.position - 1)
         # Recorded time rises within a ledger, and no event is dated later than its own database's clock allows.
         ahead_seconds = seconds_until(instant(moves.clock(new)), left.envelope.recorded_at)
         sleep(min(max(0.0, ahead_seconds), MOST_CLOCK_SECONDS))

@@ -191,7 +191,7 @@ def arrive(
 ) -> None:
     """Copy the ledger's last event at the old place, `ledger.moved`, and take commands for it here from now on.
 
-    `positions` are those of the old place. Idempotent.
+    `positions` are those of the old place. Idempotent. Raises `Overtaken` if events before that one are not here.
     """
     left = decode(*moved)
     assert isinstance(left.event, Moved)
@@ -201,6 +201,9 @@ def arrive(
             raise Overtaken
         if now.state != "arriving":  # it has arrived, and may even have left again
             return
+        before = last_of_ledger(connection, ledger)
+        if before is None or before[1] != moved[1] - 1:
+            raise Overtaken
         shown = append_copies(connection, recorder, ledger, [(*moved, None)], positions)
         offset = offset_at(recorder.position + 2, shown)
         arrived = Arrived(from_installation=now.installation, position=shown, offset=offset)

@@ -24,13 +24,19 @@ class Whereabouts(NamedTuple):
 
 
 def find(ledger: str, placed: Sequence[Installation]) -> Whereabouts | None:
-    """Return where a ledger is, None if it is nowhere. Raises `psycopg.Error` if an installation is out of reach."""
+    """Return where a ledger is, None if it is nowhere. Raises `psycopg.Error` if an installation is out of reach.
+
+    One that left for an installation which knows nothing of it is held by the one that it left: that installation was
+    restored to an earlier moment.
+    """
     left: list[Whereabouts] = []
     arriving: set[tuple[str, str]] = set()
+    ignorant: set[str] = set()
     for installation in placed:
         with installation.database.connect("tallystick place") as connection:
             now = standing(connection, ledger)
             if now is None and last_of_ledger(connection, ledger) is None:
+                ignorant.add(installation.name)
                 continue
         if now is None or now.state in ("leaving", "frozen", "here"):
             return Whereabouts(installation, now)
@@ -38,4 +44,5 @@ def find(ledger: str, placed: Sequence[Installation]) -> Whereabouts | None:
             left.append(Whereabouts(installation, now))
         else:
             arriving.add((now.installation, installation.name))
-    return next((found for found in left if (found.at.name, found.bound_for) in arriving), None)
+    under_way = (found for found in left if (found.at.name, found.bound_for) in arriving)
+    return next(under_way, None) or next((found for found in left if found.bound_for in ignorant), None)

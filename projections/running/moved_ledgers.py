@@ -1,7 +1,8 @@
 """Which ledgers of an installation have moved, and where their positions are shown, as one process knows it.
 
 A ledger that arrives is known of before it has arrived: whoever moves it waits for that long
-(domain/placement/mover.py). Its positions are looked up for each request until they are final.
+(domain/placement/mover.py). Its positions are looked up for each request until they are final. A process that has not
+looked yet knows of none.
 """
 
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ class MovedLedgers:
     def __init__(self) -> None:
         self._seen: Mapping[str, ShownPositions | None] = {}
         self._arrivals: dict[str, tuple[datetime, ShownPositions]] = {}
+        self.are_seen = False
+        """Whether this process has looked: before, no ledger is among them."""
 
     def __contains__(self, ledger: str) -> bool:
         """Tell whether a ledger is among them."""
@@ -42,6 +45,7 @@ class MovedLedgers:
             ledger: self._of_arrival(ledger, changed_at, read) if state in _HERE else None
             for ledger, state, changed_at in found
         }
+        self.are_seen = True
 
     def _of_arrival(self, ledger: str, changed_at: datetime, read: Any) -> ShownPositions:
         known_at, positions = self._arrivals.get(ledger, (None, None))

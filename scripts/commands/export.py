@@ -75,7 +75,7 @@ def export(
         _explained(),
     ):
         if ledger is not None:
-            require(connection, ledger)
+            require(connection, ledger, may_have_left=True)
         if form == "ndjson":
             until = _sealed(connection, until, wait_seconds)
         with written(path) as file:

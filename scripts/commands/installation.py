@@ -18,10 +18,9 @@ import typer
 from psycopg import Connection
 
 from domain.journal.database import Database
-from domain.journal.queries import load
 from domain.journal.reader import read_aggregates
 from domain.journal.trouble import trouble_of
-from domain.model.errors import Unavailable
+from domain.model.errors import LedgerMoved, LedgerMoving, Unavailable
 from domain.model.events import Context
 from domain.model.ids import is_id
 from domain.model.installation.keys import AT_A_TERMINAL
@@ -62,8 +61,6 @@ InstallationName = Annotated[
 Reason = Annotated[str, typer.Option(help="Why; stored with the decision.")]
 
 MAX_REASON_LENGTH = 500
-
-_SQL = load(__name__)
 
 
 def id_as_shown(text: str) -> UUID:
@@ -206,15 +203,20 @@ def ask_each(
     return asked
 
 
-def ledgers_of(connection: Connection[Any]) -> list[str]:
-    """Return the names of all ledgers. They come from the journal, because projections may lag behind."""
-    return [name for (name,) in _SQL["ledgers"].rows(connection)]
+def require(
+    connection: Connection[Any], ledger: str, account: str | None = None, *, may_have_left: bool = False
+) -> None:
+    """Exit 3 unless the journal has this ledger and account, so that a misspelt name is not taken for an empty one.
 
-
-def require(connection: Connection[Any], ledger: str, account: str | None = None) -> None:
-    """Exit 3 unless the journal has this ledger and account, so that a misspelt name is not taken for an empty one."""
+    Exit 3 too if the ledger is in another installation, unless it `may_have_left`: what is here ends with its move.
+    """
     wanted = [ledger_stream(ledger), *([account_stream(ledger, account)] if account else [])]
-    states, _ = read_aggregates(connection, wanted)
+    try:
+        states, _ = read_aggregates(connection, wanted, None if may_have_left else ledger)
+    except LedgerMoved as moved:
+        fail(f"{moved.code}: {ledger} has moved to {moved.details['installation']}: ask there")
+    except LedgerMoving as moving:
+        fail(f"{moving.code}: {ledger} has not arrived here yet")
     for stream, state in zip(wanted, states, strict=True):
         if state is None:
             missing = (

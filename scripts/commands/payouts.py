@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -25,6 +25,7 @@ from domain.model.payouts.resolutions import (
 )
 from domain.model.registry import EVENT_SCHEMA_FINGERPRINT
 from domain.model.streams import is_ledger_name, payout_stream
+from domain.placement.ledger_map import held
 from projections.diagnosis.glossary import term
 from projections.process_managers.payer import new_nonce
 from projections.read_models.payouts import PROJECTION, PayoutFilters, list_payouts
@@ -36,7 +37,6 @@ from scripts.commands.installation import (
     Reason,
     Schema,
     id_as_shown,
-    ledgers_of,
     operator,
     reason_in_words,
     require,
@@ -217,9 +217,9 @@ def _found(connection: Connection[Any], id: UUID, ledger: str | None) -> Payout:
     return found
 
 
-def _ledgers(connection: Connection[Any], ledger: str | None) -> list[str]:
+def _ledgers(connection: Connection[Any], ledger: str | None) -> Sequence[str]:
     if ledger is None:
-        return ledgers_of(connection)
+        return held(connection)
     if not is_ledger_name(ledger):
         raise typer.BadParameter("is not a ledger name", param_hint="--ledger")
     require(connection, ledger)

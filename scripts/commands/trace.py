@@ -21,7 +21,7 @@ from domain.model.ids import canonical_id, is_id
 from domain.model.payouts.payout import Payout
 from domain.model.refusals import ledger_not_found
 from domain.model.times import Instant
-from domain.placement.ledger_map import placed
+from domain.placement.ledger_map import held, placed
 from projections.diagnosis.remedies import safe_to_do
 from projections.diagnosis.trace.conversation import stories_of_conversation
 from projections.diagnosis.trace.story import Story, events_received, story_of_operation
@@ -31,7 +31,6 @@ from scripts.commands.installation import (
     InstallationName,
     Schema,
     ask_each,
-    ledgers_of,
 )
 from scripts.console import fail
 from scripts.table import cell
@@ -113,7 +112,7 @@ def _body(traced: Traced, name: str, installation: str | None, now: Instant) -> 
 def _found(connection: Connection[Any], name: str, ledger: str | None) -> Told:
     """Return what is found under this name in each ledger that has it, or in the one that is given."""
     found = []
-    ledgers = [each for each in ledgers_of(connection) if ledger in (None, each)]
+    ledgers = [each for each in held(connection) if ledger in (None, each)]
     for each in ledgers:
         if (story := _operation(connection, each, name)) is not None:
             found.append(Traced(each, story, story.operations[0].idempotency_key))

@@ -2,14 +2,19 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from eventsourcing.persistence import StoredEvent
 from msgspec.structs import replace
 
 from domain.application import LedgerApplication, system_clock
 from domain.commit.decider import Result
+from domain.journal.database import Database
+from domain.journal.eventsourcing.factory import JournalDatastore
+from domain.journal.eventsourcing.recorder import JournalRecorder
 from domain.journal.shown_positions import read_shown_positions
 from domain.model.accounts import ChangeAccount
 from domain.model.commands import Command, Outcome
@@ -19,8 +24,13 @@ from domain.model.ledgers import OpenLedger
 from domain.model.moves import Arrived
 from domain.model.payouts.attempts import SubmitPayout
 from domain.model.times import later
-from domain.placement import copies, mover
+from domain.placement import copies, mover, moves
+from domain.placement.copies import last_of_ledger
+from domain.placement.digests import LedgerTree
+from domain.placement.installations import Installation
+from domain.placement.mover import Mover
 from domain.placement.moves import CannotMove
+from domain.placement.whereabouts import find
 from projections.audit import differences
 from tests.databases import Databases
 from tests.integration.exporting import exported, run, seal_all, verified
@@ -117,6 +127,38 @@ def test_every_command_is_refused_once_the_ledger_is_frozen(
     assert moved == ["ledger.move_started", "ledger.moved"][: len(moved)]
 
 
+@pytest.mark.parametrize(
+    ("step", "refusals"),
+    [
+        ("freeze", [None, LedgerMoving]),
+        ("leave", [LedgerMoving] * 2),
+        ("arrive", [LedgerMoved, LedgerMoving]),
+    ],
+)
+def test_a_program_that_appends_through_the_library_is_refused_too(
+    places: Places, step: str, refusals: list[type[Exception] | None]
+) -> None:
+    an_open_ledger(places)
+    with pytest.raises(Killed):
+        places.mover(dying(step)).run()
+    for installation, refusal in zip((places.east, places.west), refusals, strict=True):
+        before = events_of(installation.database)
+        with pytest.raises(refusal) if refusal else nullcontext():
+            appended(installation.database, "main/accounts/appended")
+        assert (events_of(installation.database) == before) is bool(refusal)
+        appended(installation.database, "other/accounts/appended")
+
+
+def appended(database: Database, stream: str) -> None:
+    """Append an event through the library."""
+    datastore = JournalDatastore(database, pool_size=1, connect_timeout_seconds=5.0)
+    try:
+        event = StoredEvent(stream, 1, "test.appended", b"{}")
+        JournalRecorder(datastore).insert_events([event])
+    finally:
+        datastore.close()
+
+
 @pytest.mark.parametrize("step", ["compare", "freeze", "rest", "leave", "arrive"])
 def test_the_new_place_takes_no_command_before_the_ledger_has_arrived(places: Places, step: str) -> None:
     an_open_ledger(places)
@@ -188,6 +230,49 @@ def test_what_has_left_can_only_be_finished(places: Places) -> None:
         places.at_east.perform(transfer("a", "b", 1))
     places.mover().run()
     places.at_west.perform(transfer("a", "b", 1))
+
+
+def test_copies_that_the_new_place_has_lost_are_copied_again(places: Places) -> None:
+    """A standby was promoted at the new place that lacked the last of them, after the ledger had left."""
+    an_open_ledger(places)
+    with pytest.raises(Killed):
+        places.mover(dying("freeze")).run()
+    places.at_east.perform(transfer("a", "b", 3, key="last"))
+    east, west = places.east.database, places.west.database
+    with east.connect("test") as old, west.connect("test") as new:
+        moves.freeze(old, "main", "west", CONTEXT)
+        digest = LedgerTree(old, "main").advance(moves.head(old))
+        moves.leave(old, "main", "west", digest, CONTEXT)
+        moved = last_of_ledger(old, "main")
+        assert moved is not None
+        with pytest.raises(moves.Overtaken):
+            moves.arrive(new, "main", moved, read_shown_positions(old, "main"), CONTEXT)
+    with pytest.raises(LedgerMoving):
+        places.at_west.perform(transfer("a", "b", 1))
+    assert places.mover().run().digest == digest
+    assert events_of(west)[:-1] == events_of(east)
+    assert places.at_west.perform(transfer("a", "b", 3, key="last")).replayed
+    assert not broken_rules(west)
+
+
+def test_a_place_that_was_restored_to_before_the_move_gets_the_ledger_again(
+    places: Places, databases: Databases
+) -> None:
+    an_open_ledger(places)
+    places.at_east.perform(transfer("a", "b", 3, key="last"))
+    places.mover().run()
+    found = find("main", [places.east, places.west])
+    assert found is not None and found.at == places.west
+    with databases.installed() as database, running(database) as at_restored:
+        restored = Installation("west", database)
+        found = find("main", [places.east, restored])
+        assert found is not None and (found.at, found.bound_for) == (places.east, "west")
+        Mover("main", places.east, restored, CONTEXT).run()
+        assert events_of(database)[:-1] == events_of(places.east.database)
+        assert at_restored.perform(transfer("a", "b", 3, key="last")).replayed
+        found = find("main", [places.east, restored])
+        assert found is not None and found.at == restored
+        assert not broken_rules(database)
 
 
 def test_a_ledger_comes_back(places: Places) -> None:

@@ -13,6 +13,9 @@ from domain.journal.database import Database
 from domain.placement import mover
 from domain.placement.ledger_map import take
 from domain.placement.mover import Mover
+from projections.process_managers.providers.settings import ProviderSettings
+from projections.running.positions import PositionWaiter
+from tests.contract.serving import SECRET
 from tests.ledgers import CONTEXT
 from tests.placements import Placement, beside, placement_on, prepared
 from tests.projecting import await_head, eventually
@@ -20,6 +23,8 @@ from tests.projecting import await_head, eventually
 pytestmark = pytest.mark.integration
 
 MAIN = "/v1/ledgers/main"
+NOTHING = "b911c162-7512-5bee-9816-e264126b280a"
+"""An id that nothing has."""
 
 
 @pytest.fixture
@@ -162,6 +167,128 @@ def test_a_client_does_not_notice_that_its_ledger_moves(placement: Placement) ->
         assert [after[told] for told in before if told.startswith(past)] == [
             before[told] for told in before if told.startswith(past)
         ]
+
+
+def test_every_read_of_a_ledger_comes_from_where_it_is(placement: Placement) -> None:
+    """Also from a server that does not know of the move yet: the map is changed last."""
+    with placement.client() as client:
+        opened(client, "main", "east", "a", "b")
+        posted(client, "before")
+        places = {found.name: found for found in placement.installations}
+        Mover("main", places["east"], places["west"], CONTEXT).run()
+        projected(placement)
+        paths = [
+            path.format(ledger="main", key="before", address="a", id=NOTHING)
+            for path, methods in client.get("/openapi.json").json()["paths"].items()
+            if path.startswith("/v1/ledgers/{ledger}") and "get" in methods
+        ]
+        answers = [client.get(path, params=_asked(path)) for path in paths]
+        told = {answer.url.path: answer.headers["Ledger-Installation"] for answer in answers}
+        assert told == dict.fromkeys(paths, "west")
+
+
+def test_a_ledger_is_followed_through_moves_that_the_map_does_not_know(database: Database) -> None:
+    """Whoever moves a ledger may die before the map is changed."""
+    placed = beside(database, "east", "west", "north")
+    prepared(placed)
+    with placement_on(placed) as placement, placement.client() as client:
+        opened(client, "payer", "east", "a")
+        opened(client, "main", "east", "a", "b")
+        first = posted(client, "first")
+        for old, new in ((0, 1), (1, 2)):
+            Mover("main", placed[old], placed[new], CONTEXT).run()
+
+        bridge = {
+            "account": "a",
+            "amount": 7,
+            "provider": "bridge",
+            "destination": {"ledger": "main", "account": "b"},
+        }
+        sent = client.post("/v1/ledgers/payer/payouts", json=bridge, headers={"Idempotency-Key": "bridge"})
+        assert (sent.status_code, sent.headers["Ledger-Installation"]) == (202, "east")
+
+        again = posted(client, "first")
+        assert (again.json(), again.headers["Ledger-Installation"]) == (first.json(), "north")
+        for wanted in ({}, {"installation": "north"}):
+            answer = client.post("/v1/ledgers", json={"name": "main", **wanted})
+            assert (answer.status_code, answer.headers["Ledger-Installation"]) == (200, "north")
+            assert answer.json()["installation"] == "north"
+        elsewhere = client.post("/v1/ledgers", json={"name": "main", "installation": "east"})
+        assert (elsewhere.status_code, elsewhere.json()["code"]) == (409, "ledger_exists")
+
+        eventually(lambda: client.get(f"{MAIN}/accounts/b").json()["balance"] == 8)
+
+
+def test_a_server_that_has_not_looked_yet_shows_positions_as_the_others(
+    placement: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with placement.client() as client:
+        opened(client, "beside", "east", *"uvwxyz")
+        opened(client, "main", "east", "a", "b")
+        first = posted(client, "first")
+        moved(placement)
+        asked = (MAIN, f"{MAIN}/accounts/b", f"{MAIN}/operations/first")
+        told = [client.get(path).json() for path in asked]
+        events = client.get(f"{MAIN}/events", params={"after": position_of(first)}).json()["data"]
+
+    monkeypatch.setattr(PositionWaiter, "_look", lambda waiter, connection: None)
+    with placement_on(placement.installations) as late, late.client() as client:
+        assert [client.get(path).json() for path in asked] == told
+        assert client.post("/v1/ledgers", json={"name": "main"}).json() == told[0]
+        assert posted(client, "first").json() == first.json()
+        assert client.get(f"{MAIN}/events", params={"after": position_of(first)}).json()["data"] == events
+
+
+def test_a_trace_of_all_ledgers_has_the_positions_that_each_shows(placement: Placement) -> None:
+    with placement.client() as client:
+        opened(client, "beside", "west", *"uvwxyz")
+        opened(client, "main", "east", "a", "b")
+        asked = {"correlation_id": posted(client, "first").headers["Correlation-Id"]}
+        before = client.get(f"{MAIN}/trace", params=asked).json()
+        moved(placement)
+        alone = client.get(f"{MAIN}/trace", params=asked).json()
+        every = client.get("/v1/trace", params=asked).json()
+
+    kinds = ("request_accepted", "event_recorded")
+    positions = [
+        [moment["position"] for moment in story["timeline"] if moment["kind"] in kinds]
+        for story in (before, alone, every)
+    ]
+    assert positions[0] and positions == positions[:1] * 3
+    (trace,) = every["traces"]
+    for told in (before, alone, trace):
+        assert told["operations"][0]["position"] == before["operations"][0]["position"]
+    assert alone["position"] <= alone["head"]
+    assert (trace["position"], trace["head"]) == (alone["position"], alone["head"])
+
+
+def test_what_a_client_wrote_is_shown_as_it_was(database: Database) -> None:
+    """Its members may have the names of ours."""
+    placed = beside(database, "east", "west")
+    prepared(placed)
+    nobody = {"url": "http://127.0.0.1:9", "secret": SECRET}
+    providers = {"simulator": ProviderSettings.model_validate(nobody)}
+    written = {
+        "position": 1_000_000,
+        "head": 2_000_000,
+        "name": "Zoë \x7f\u2028 </b> \N{ROCKET}",
+        "more": [{"position": True}],
+    }
+    body = {"account": "a", "amount": 1, "provider": "simulator", "destination": written}
+    keyed = {"Idempotency-Key": "paid"}
+    with placement_on(placed, providers=providers) as placement, placement.client() as client:
+        opened(client, "beside", "east", *"uvwxyz")
+        opened(client, "main", "east", "a", "b")
+        posted(client, "first")
+        first = client.post(f"{MAIN}/payouts", json=body, headers=keyed)
+        assert first.status_code == 202
+        moved(placement)
+        again = client.post(f"{MAIN}/payouts", json=body, headers=keyed)
+        assert (again.content, again.headers["Idempotent-Replayed"]) == (first.content, "true")
+
+
+def _asked(path: str) -> dict[str, str]:
+    return {"correlation_id": "anything"} if path == f"{MAIN}/trace" else {}
 
 
 def batched(client: httpx2.Client, keys: list[str], mode: str) -> httpx2.Response:

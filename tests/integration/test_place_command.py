@@ -13,6 +13,7 @@ from domain.placement.whereabouts import find
 from scripts.tallystick import application
 from tests.ledgers import CONTEXT, open_accounts, running, transfer
 from tests.moving import Killed, dying
+from tests.payouts import a_request
 from tests.placements import beside, environment_of, prepared
 
 pytestmark = pytest.mark.integration
@@ -97,3 +98,26 @@ def test_it_says_what_it_cannot_do(placed: Sequence[Installation], monkeypatch: 
     monkeypatch.delenv("TALLYSTICK_INSTALLATIONS")
     monkeypatch.setenv("TALLYSTICK_DATABASE_URL", placed[0].database.url)
     assert "one installation" in place("main", "--on", "west", "--yes")[1]
+
+
+def test_commands_tell_nothing_of_a_ledger_that_is_elsewhere(placed: Sequence[Installation]) -> None:
+    """What is there ends with the move, so a report of it would be wrong."""
+    east, west, _ = placed
+    with running(east.database) as ledger:
+        ledger.perform(a_request("rent", 1, "a"))
+    with pytest.raises(Killed):
+        Mover("main", east, west, CONTEXT, dying("arrive")).run()
+    asked = {
+        ("report", "trial-balance", "--ledger", "main"): 3,
+        ("tail", "--ledger", "main"): 3,
+        ("payouts", "list", "--ledger", "main"): 3,
+        ("payouts", "list"): 0,
+        ("trace", "rent"): 3,
+    }
+    for installation, words in (("east", "main has moved to west"), ("west", "main has not arrived here")):
+        for arguments, code in asked.items():
+            command = application([arguments[0]])
+            result = CliRunner().invoke(command, [*arguments, "--installation", installation])
+            assert (arguments, result.exit_code) == (arguments, code)
+            assert "rent" not in result.stdout
+            assert ("--ledger" in arguments) is (words in result.output)

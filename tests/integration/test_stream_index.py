@@ -23,8 +23,8 @@ from domain.model.accounts import OpenAccount
 from domain.model.commands import Outcome
 from domain.model.ledgers import LedgerOpened
 from domain.model.streams import account_stream
+from domain.placement.ledger_map import held
 from projections.registry import install
-from scripts.commands.installation import ledgers_of
 from scripts.doctor import installation
 from tests.databases import installation_before
 from tests.integration.doctor.examining import codes
@@ -144,7 +144,7 @@ def test_writers_go_on_while_the_index_is_made_and_the_other_dropped(
     assert indexes(owner_of_older) == {BY_KEY, LEDGERS}
     with running(older) as ledger:
         assert ledger.account("other", "b")[0].balance == made
-        assert ledgers_of(owner_of_older) == ["main", "other"]
+        assert held(owner_of_older) == ["main", "other"]
 
 
 def test_no_version_is_given_out_twice_at_any_time(older: Database, owner_of_older: Connection[Any]) -> None:

@@ -23,10 +23,11 @@ Told = TypeVar("Told", bound=Answer | Streamed)
 PARAMETERS = ("min_position", "at_position", "after")
 """The query parameters that are positions."""
 
-MEMBER = "position"
-"""The member of bodies that is a position, at every depth, except in what events say themselves."""
+MEMBERS = frozenset({"position", "head"})
+"""The members of bodies that are positions, at every depth, except in what is shown as somebody wrote it."""
 
-_STORED = "payload"
+WRITTEN = frozenset({"payload", "destination", "metadata"})
+"""The members whose content is an event's own or a client's."""
 
 
 def own_query(query: Asked, positions: ShownPositions) -> Asked:
@@ -57,6 +58,11 @@ def shown_answer(answer: Told, positions: ShownPositions) -> Told:
     if answer.body and answer.media_type.partition(";")[0].endswith("json"):
         return answer._replace(body=_shown_body(answer.body, positions.shown), headers=headers)
     return answer._replace(headers=headers)
+
+
+def shown_members(body: Mapping[str, Any], positions: ShownPositions | None) -> Mapping[str, Any]:
+    """Return a body with the positions that its ledger shows, None if as they are."""
+    return body if positions is None else _mapped(body, positions.shown)
 
 
 def show_refusal(error: LedgerError, positions: ShownPositions, head: int) -> None:
@@ -91,9 +97,9 @@ def _mapped(value: Any, to: Map) -> Any:
         return value
     return {
         name: to(member)
-        if name == MEMBER and isinstance(member, int)
+        if name in MEMBERS and isinstance(member, int)
         else member
-        if name == _STORED
+        if name in WRITTEN
         else _mapped(member, to)
         for name, member in value.items()
     }

@@ -1,5 +1,6 @@
 """Ledgers: open, show and list them."""
 
+from contextlib import suppress
 from functools import partial
 
 from api.http.consistency import Consistency
@@ -14,9 +15,8 @@ from api.http.spanning.spans import Spans
 from api.resources.examples import page_of
 from api.resources.ledgers import examples
 from api.resources.ledgers.schemas import LedgerBody, LedgerRequest, LedgersQuery, ledger_body
-from api.service.installations import Installations
 from api.service.service import Service
-from domain.model.errors import InvalidRequest, LedgerExists
+from domain.model.errors import InvalidRequest, LedgerExists, LedgerNotFound
 from domain.model.ledgers import Ledger, OpenLedger
 from domain.model.refusals import ledger_exists
 from projections.engine.live_version import Page as Found
@@ -45,30 +45,32 @@ async def open_ledger(call: Call[NoQuery, LedgerRequest]) -> Answer:
 
     In a placement, `installation` names the one that is to hold it. Without it, a new ledger is opened at home.
     """
-    service = await _holder(call.installations, call.body)
-    command = OpenLedger(call.context, call.body.name, call.body.metadata)
-    outcome = await service.writer.perform(command)
-    named = service.name if call.installations.is_placement else None
-    headers = {POSITION: str(outcome.position), "Location": f"/v1/ledgers/{call.body.name}"}
-    headers |= {INSTALLATION: named} if named else {}
-    answer = json_answer(201 if outcome.recorded else 200, ledger_body(outcome.state, named), headers)
-    positions = service.waiter.moved.known(call.body.name)
-    return answer if positions is None else shown_answer(answer, positions)
-
-
-async def _holder(installations: Installations, wanted: LedgerRequest) -> Service:
-    """Return the service of the installation that is to hold a new ledger, or that has it already.
-
-    The map says so before the ledger is opened. If this process ends in between, the same request finds the entry and
-    finishes. Raises `LedgerExists` if the request names another installation than the map.
-    """
+    installations, wanted = call.installations, call.body
     if wanted.installation not in (None, *installations.names):
         raise InvalidRequest("/installation", "is not an installation of this service")
-    name = wanted.installation or installations.home.name
-    service = await installations.claim(wanted.name, name)
+    # The map says it before the ledger is opened. If this process ends in between, the same request finds the entry
+    # and finishes.
+    claimed = await installations.claim(wanted.name, wanted.installation or installations.home.name)
+    return await installations.asked(wanted.name, claimed, partial(_opened, call))
+
+
+async def _opened(call: Call[NoQuery, LedgerRequest], service: Service) -> Answer:
+    """Open a ledger where it is to be. Raises `LedgerExists` if the request names another installation.
+
+    Nothing is opened then. Whether a ledger is there is asked of its installation, since the map may be behind.
+    """
+    wanted = call.body
     if wanted.installation not in (None, service.name):
+        with suppress(LedgerNotFound):
+            await service.read(service.ledger.ledger, wanted.name)
         raise ledger_exists(wanted.name)
-    return service
+    outcome = await service.writer.perform(OpenLedger(call.context, wanted.name, wanted.metadata))
+    named = service.name if call.installations.is_placement else None
+    headers = {POSITION: str(outcome.position), "Location": f"/v1/ledgers/{wanted.name}"}
+    headers |= {INSTALLATION: named} if named else {}
+    answer = json_answer(201 if outcome.recorded else 200, ledger_body(outcome.state, named), headers)
+    positions = await service.shown_positions(wanted.name)
+    return answer if positions is None else shown_answer(answer, positions)
 
 
 @endpoint(

@@ -12,6 +12,7 @@ from api.http.disclosure import payout_as_told, transaction_as_told
 from api.http.endpoint import Call, endpoint
 from api.http.responses import HEAD, POSITION, Answer, json_answer
 from api.http.spanning.asking import ask_all
+from api.http.spanning.shown_positions import shown_members
 from api.http.spanning.spans import Spans
 from api.resources.operations import examples
 from api.resources.operations.answers import conversation_body, trace_body
@@ -128,7 +129,7 @@ async def _is_told_there(
     return holder.name == str(trace["installation"])
 
 
-async def _traces(call: Call[ConversationQuery, None], service: Service) -> list[dict[str, Any]]:
+async def _traces(call: Call[ConversationQuery, None], service: Service) -> list[Mapping[str, Any]]:
     """Return the traces of a correlation id in the ledgers of an installation that the caller may see."""
     correlation_id, now = call.query.correlation_id, system_clock()
     installation = service.name if call.installations.is_placement else None
@@ -137,10 +138,12 @@ async def _traces(call: Call[ConversationQuery, None], service: Service) -> list
         ledgers = filter(call.caller.may_use, held(connection))
         return list(stories_of_conversation(connection, ledgers, correlation_id))
 
-    return [
-        trace_body(_told(story, call), ledger, now, correlation_id=correlation_id, installation=installation)
-        for ledger, story in await service.look_up(read)
-    ]
+    traces = []
+    for ledger, story in await service.look_up(read):
+        told = _told(story, call)
+        body = trace_body(told, ledger, now, correlation_id=correlation_id, installation=installation)
+        traces.append(shown_members(body, await service.shown_positions(ledger)))
+    return traces
 
 
 def _told(story: Story, call: Call[Any, None]) -> Story:

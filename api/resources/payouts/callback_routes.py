@@ -1,5 +1,7 @@
 """Callbacks: what payment providers report by themselves."""
 
+from functools import partial
+
 from pydantic import ValidationError
 
 from api.http.body import CALLBACK_BODY_BYTES
@@ -14,7 +16,7 @@ from api.resources.payouts import examples
 from api.resources.payouts.callback_schemas import CallbackRequest
 from api.security.callback_signatures import MESSAGE_ID
 from api.service.service import Service
-from domain.model.errors import InvalidRequest, LedgerMoved, LedgerNotFound, PayoutNotFound
+from domain.model.errors import InvalidRequest, LedgerNotFound, PayoutNotFound
 from domain.model.events import Context
 from domain.model.payouts.payout import Payout
 from domain.model.payouts.reports import RecordReport
@@ -49,16 +51,13 @@ async def receive_callback(call: Call[NoQuery, CallbackRequest]) -> Answer:
     if not is_ledger_name(ledger):
         raise PayoutNotFound
     service = await call.installations.of(ledger)
-    try:
-        await _record(call, service, callback, ledger, payout_id)
-    except LedgerMoved as moved:
-        service = await call.installations.after_move(ledger, moved.details["installation"], service)
-        await _record(call, service, callback, ledger, payout_id)
+    record = partial(_record, call, callback, ledger, payout_id)
+    await call.installations.asked(ledger, service, record)
     return Answer(204)
 
 
 async def _record(
-    call: Call[NoQuery, CallbackRequest], service: Service, callback: Callback, ledger: str, payout_id: str
+    call: Call[NoQuery, CallbackRequest], callback: Callback, ledger: str, payout_id: str, service: Service
 ) -> None:
     """Record a report in the installation that holds the payout's ledger. Raises `LedgerMoved` if it does not."""
     seen = await _payout(call, service, callback.key, ledger, payout_id)

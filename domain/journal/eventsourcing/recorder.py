@@ -24,6 +24,8 @@ from psycopg.sql import SQL, Identifier
 from domain.journal.abbreviations import WHOLE
 from domain.journal.queries import load
 from domain.journal.writer import Rows
+from domain.model.moves import Fence
+from domain.model.streams import ledger_of
 
 _SQL = load("domain.journal.journal")
 # The library adds the versions that it wants. The stream is its first parameter, and occurs twice in the condition.
@@ -90,7 +92,8 @@ class JournalRecorder(PostgresApplicationRecorder):
 
         When the connection is lost, it is not known whether COMMIT took place. The next attempt takes the head's lock,
         so that nothing is in flight, and looks for the events; if they are there, it has succeeded. Raises
-        `IntegrityError` if another writer has appended to one of the streams.
+        `IntegrityError` if another writer has appended to one of the streams, and `LedgerMoving` or `LedgerMoved` if
+        nothing is recorded for their ledger here.
         """
         # This replaces the library's own retry, which would meet its own events and report a conflict.
         for attempt in range(_ATTEMPTS):
@@ -117,9 +120,11 @@ class JournalRecorder(PostgresApplicationRecorder):
                 return None
             head = cursor.execute(_SQL["lock_head"], prepare=True).fetchone()
             assert head is not None
+            streams = [str(event.originator_id) for event in stored_events]
+            self._require_written_here(cursor, streams)
             rows = Rows(
                 head["position"],
-                [str(event.originator_id) for event in stored_events],
+                streams,
                 [event.originator_version for event in stored_events],
                 [event.topic for event in stored_events],
                 [event.state for event in stored_events],
@@ -129,6 +134,13 @@ class JournalRecorder(PostgresApplicationRecorder):
             appended = cursor.execute(_SQL["append"], values, prepare=True).fetchone()
             assert appended is not None and appended["is_appended"]
             return list(range(rows.after + 1, rows.last + 1))
+
+    def _require_written_here(self, cursor: Cursor[DictRow], streams: Sequence[str]) -> None:
+        """Raise the refusal of a ledger that moves or has moved. The head's lock is held, so this stays as it is."""
+        ledgers = {ledger_of(stream) for stream in streams}
+        for fenced in cursor.execute(_SQL["fences"], prepare=True).fetchall():
+            if fenced["ledger"] in ledgers:
+                raise Fence(fenced["state"], fenced["installation"]).refusal()
 
     def _already_recorded(self, stored_events: Sequence[StoredEvent]) -> Sequence[int]:
         if not stored_events:

@@ -5,6 +5,7 @@ from typing import Any
 
 from psycopg import Connection
 
+from domain.model.errors import LedgerMoved
 from projections.diagnosis.request_replays import replayed_in
 from projections.diagnosis.trace.story import Story, story_of_conversation
 from projections.read_models.event_history import list_events
@@ -16,11 +17,16 @@ def stories_of_conversation(
 ) -> Iterator[tuple[str, Story]]:
     """Yield each of these ledgers in which anything has a correlation id, with the story of that.
 
-    The ledgers must exist. Raises what `story_of_conversation` raises.
+    The ledgers must exist. One that leaves meanwhile is passed over. Raises what `story_of_conversation` raises
+    otherwise.
     """
     for ledger in ledgers:
         if _is_known(connection, ledger, correlation_id):
-            yield ledger, story_of_conversation(connection, ledger, correlation_id)
+            try:
+                story = story_of_conversation(connection, ledger, correlation_id)
+            except LedgerMoved:
+                continue
+            yield ledger, story
 
 
 def _is_known(connection: Connection[Any], ledger: str, correlation_id: str) -> bool:

@@ -89,8 +89,8 @@ class Story(NamedTuple):
 def story_of_operation(connection: Connection[Any], ledger: str, id: str) -> Story:
     """Return the story of the operation with an id, read at one instant.
 
-    The connection must be in no transaction. Raises, in this order, `JournalUnavailable` if this release cannot read
-    the operation, `LedgerNotFound` and `OperationUnknown`.
+    The connection must be in no transaction. Raises, in this order, `LedgerMoved` or `LedgerMoving` if the ledger is
+    not here, `JournalUnavailable` if this release cannot read the operation, `LedgerNotFound` and `OperationUnknown`.
     """
     with one_instant(connection):
         operations, head = _operations(connection, ledger, [id])
@@ -131,7 +131,7 @@ def _received_stream(bridge: Payout) -> str:
 def _operations(connection: Connection[Any], ledger: str, ids: Sequence[str]) -> tuple[tuple[Made, ...], int]:
     """Return what the requests with these ids became, a payout rather than its hold, and the head."""
     streams = [stream(ledger, id) for id in ids for stream in (payout_stream, transaction_stream)]
-    states, head = read_aggregates(connection, [ledger_stream(ledger), *streams])
+    states, head = read_aggregates(connection, [ledger_stream(ledger), *streams], ledger)
     for state in states:
         if isinstance(state, UnreadableAggregate):
             raise JournalUnavailable(state.reason)

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from domain.application import LedgerApplication
-from domain.model.errors import JournalUnavailable, LedgerMoved, LedgerNotFound
+from domain.model.errors import JournalUnavailable, LedgerMoved, LedgerMoving, LedgerNotFound
 from domain.placement.holders import Holders
 from projections.process_managers.providers.interface import NoAnswer
+
+MOST_MOVES = 10
+"""How often a ledger is followed to where it has moved, for one question."""
 
 
 class Siblings:
@@ -30,12 +33,18 @@ class Siblings:
 
     def exists(self, ledger: str) -> bool:
         """Tell whether a ledger exists. Raises a `LedgerError` if that cannot be said now."""
-        try:
-            self._holders.of(ledger).ledger(ledger)
-        except LedgerNotFound:
-            return False
-        self._known.add(ledger)
-        return True
+        application = self._holders.of(ledger)
+        for _ in range(MOST_MOVES):
+            try:
+                application.ledger(ledger)
+            except LedgerMoved as moved:
+                application = self._holders.follow(ledger, moved.details["installation"])
+            except LedgerNotFound:
+                return False
+            else:
+                self._known.add(ledger)
+                return True
+        raise LedgerMoving
 
     @contextmanager
     def calling(self, ledger: str) -> Iterator[LedgerApplication]:
@@ -43,15 +52,15 @@ class Siblings:
 
         Raises `JournalUnavailable` if the application cannot be found now, and `NoAnswer` if it did not answer the last
         call, and another call tries it. The call says by `JournalUnavailable` or `TimeoutError` that the application
-        does not answer, and by `LedgerMoved` that the ledger has left it.
+        does not answer, and by `LedgerMoved` that the ledger has left it: the next call goes where it went.
         """
         application = self._holders.of(ledger)
         self._begin(application)
         is_silent = False
         try:
             yield application
-        except LedgerMoved:
-            self._holders.forget(ledger)
+        except LedgerMoved as moved:
+            self._holders.follow(ledger, moved.details["installation"])
             raise
         except JournalUnavailable as error:
             is_silent = error.is_of_the_journal
