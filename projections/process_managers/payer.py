@@ -213,8 +213,11 @@ class Payer:
             # If the projection has not reached a payout's last position, the list still shows its former state.
             self._reached = {id: at for id, at in self._reached.items() if at > due.position}
             self._set_aside = {id: until for id, until in self._set_aside.items() if until > monotonic()}
-            self._in_hand |= {payout.id: payout.provider for payout in due.found}
-        for payout in due.found:
+            # Some may have been handed over meanwhile.
+            known = self._in_hand.keys() | self._reached.keys() | self._set_aside.keys()
+            found = [payout for payout in due.found if payout.id not in known]
+            self._in_hand |= {payout.id: payout.provider for payout in found}
+        for payout in found:
             self._queues[payout.provider].put(InHand(payout, well_since.get(payout.provider)))
 
     def _remind(self, connection: Connection[Any]) -> None:

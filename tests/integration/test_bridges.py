@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from domain.application import LedgerApplication
+from domain.application import LedgerApplication, system_clock
 from domain.journal.database import Database
 from domain.model.accounts import ChangeStatus, OpenAccount
 from domain.model.errors import JournalUnavailable, LedgerError, LedgerNotFound
@@ -24,6 +24,7 @@ from projections.process_managers.payer import Payer, new_nonce
 from projections.process_managers.providers.bridge import BridgeProvider
 from projections.process_managers.providers.interface import NoAnswer, order_of
 from projections.process_managers.providers.siblings import Siblings
+from projections.read_models.payouts import list_due_payouts
 from projections.registry import PROJECTIONS
 from scripts.doctor import bridges as examination
 from tests.databases import Databases
@@ -154,6 +155,42 @@ def test_what_was_accepted_here_is_pursued_at_once(both: Both, monkeypatch: pyte
         ended = both.await_end(sent, "completed")
         eventually(lambda: not payer._in_hand)
     assert ended.attempts == 1
+
+
+def test_what_is_handed_over_while_the_payer_looks_is_taken_in_hand_once(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The read model may show it before the payer that looks knows that it is in hand."""
+    is_submitted, may_answer = threading.Event(), threading.Event()
+    sent: list[Payout] = []
+
+    class Slow(BridgeProvider):
+        patience_seconds = 60.0
+
+        def submit(self, order: Any) -> Any:
+            is_submitted.set()
+            assert may_answer.wait(60.0)
+            return super().submit(order)
+
+    def handed_over_meanwhile(connection: Any, now: Any, *more: Any) -> Any:
+        if sent:
+            return list_due_payouts(connection, now, *more)
+        sent.append(both.send("one", 10))
+        eventually(lambda: bool(list_due_payouts(connection, system_clock(), *more).found))
+        due = list_due_payouts(connection, system_clock(), *more)
+        payer.hand_over(sent[0])
+        assert is_submitted.wait(60.0)
+        return due
+
+    with paying(both, provider=Slow(Siblings(both))) as payer:
+        monkeypatch.setattr(payer, "_is_quiet", lambda connection: False)
+        monkeypatch.setattr("projections.process_managers.payer.list_due_payouts", handed_over_meanwhile)
+        eventually(is_submitted.is_set)
+        eventually(lambda: all(of.empty() for of in payer._queues.values()))
+        may_answer.set()
+        both.await_end(sent[0], "completed")
+        eventually(lambda: not payer._in_hand)
+        assert all(thread.is_alive() for thread in payer._threads)
 
 
 @pytest.mark.parametrize(
