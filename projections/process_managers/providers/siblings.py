@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from domain.application import LedgerApplication
-from domain.model.errors import JournalUnavailable, LedgerMoved, LedgerNotFound
+from domain.model.errors import JournalUnavailable, LedgerMoved, LedgerMoving, LedgerNotFound
 from domain.placement.holders import Holders
 from projections.process_managers.providers.interface import NoAnswer
 
@@ -29,11 +29,18 @@ class Siblings:
         return ledger in self._known
 
     def exists(self, ledger: str) -> bool:
-        """Tell whether a ledger exists. Raises a `LedgerError` if that cannot be said now."""
+        """Tell whether a ledger exists. Raises a `LedgerError` if that cannot be said now.
+
+        One that moves, or has left the place where it was believed to be, exists.
+        """
         try:
             self._holders.of(ledger).ledger(ledger)
         except LedgerNotFound:
             return False
+        except LedgerMoved:
+            self._holders.forget(ledger)
+        except LedgerMoving:
+            pass
         self._known.add(ledger)
         return True
 
