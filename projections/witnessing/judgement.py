@@ -22,6 +22,10 @@ from domain.transparency.signed_notes import InvalidNote, Verifier, signers_of
 MAX_UNRECORDED_EVENTS = 1000
 """By how many records of witnessing a log may grow before a checkpoint of it is recorded again."""
 
+MAX_NOTE_BYTES = 8 * 1024
+MAX_STATED_KEYS = 1000
+"""What a log shows is recorded, so it must not be long."""
+
 
 class NotWitnessed(Exception):
     """A checkpoint can be neither believed nor disputed. The message says why."""
@@ -61,6 +65,8 @@ def judge(
     `path` is between the tree that was witnessed last and the one shown. `configured` are keys that the operator
     trusts. Raises `NotWitnessed`.
     """
+    if len(shown.note.encode()) > MAX_NOTE_BYTES or len(shown.verifiers) > MAX_STATED_KEYS:
+        raise NotWitnessed("its note or the list of its keys is too long")
     if log is None:
         return _first(shown, configured)
     checkpoint, before = shown.checkpoint, _before(log)
