@@ -195,6 +195,20 @@ def test_a_rotated_key_is_followed_if_both_sign_and_the_old_one_ends_with_it() -
     assert journal.violations == []
 
 
+def test_a_key_is_not_followed_beside_a_configured_one_until_it_is_configured() -> None:
+    """Whoever is between the log and its witness can add a signature to a note, and state its key."""
+    log, journal = Log(60), witnessed(20)
+    added = journal.look(log, log.shown(30, OLD, FOREIGN), [OLD.verifier])
+    assert isinstance(added, CheckpointWitnessed)
+    assert (added.basis, added.verifiers) == ("grown", (str(OLD.verifier),))
+    followed = journal.look(log, log.shown(40, OLD, NEW), [NEW.verifier])
+    assert isinstance(followed, CheckpointWitnessed)
+    assert (followed.basis, followed.verifiers) == ("rotated", (str(NEW.verifier),))
+    foreign = journal.look(log, log.shown(50, FOREIGN), [NEW.verifier])
+    assert isinstance(foreign, CheckpointDisputed) and foreign.contradiction == "another_key"
+    assert journal.violations == []
+
+
 def test_a_rotation_without_growth_is_recorded_once() -> None:
     log, journal = Log(20), witnessed(20)
     assert journal.look(log, log.shown(20, NEW, OLD, own_size=20)) is not None
