@@ -252,6 +252,17 @@ def test_after_a_decision_the_log_goes_on_from_what_was_decided(decision: Any) -
     assert testimony.testimonies(journal.events, ["tallystick/other"]) == []
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [{"size": 30}, {"root": "00" * 32}, {"note": "none"}, {"note": Log(10).shown(10).note}],
+    ids=["size", "root", "no note", "another note"],
+)
+def test_an_event_that_says_something_else_than_its_note_is_no_testimony(forged: dict[str, Any]) -> None:
+    (event,) = witnessed(20).events
+    with pytest.raises(ValueError, match="position 1"):
+        testimony.testimonies([event._replace(data={**event.data, **forged})], [ORIGIN])
+
+
 def test_a_note_that_no_stated_key_signed_cannot_be_accepted() -> None:
     journal = witnessed(20)
     journal.look(Log(30), Log(30).shown(30, FOREIGN)._replace(verifiers=[OLD.verifier]))
