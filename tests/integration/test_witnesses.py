@@ -26,6 +26,7 @@ from domain.transparency.tiles import append as append_leaves
 from projections.audit import differences, one_instant, violations
 from projections.diagnosis.vital_signs import read_vital_signs
 from projections.transparency.checkpoints import read_newest, read_verifiers
+from projections.witnessing import logs
 from projections.witnessing.judgement import Shown
 from projections.witnessing.logs import read_logs
 from projections.witnessing.settlement import NoDispute, settle
@@ -130,6 +131,24 @@ def test_two_that_witness_each_other_come_to_rest(west: Installation, east: Inst
             one.seal()
     # The business of one is recorded once by the other, and the record of it by nobody.
     assert [len(each.records()) for each in (west, east)] == [1, 2]
+
+
+def test_how_far_ones_own_events_go_is_not_looked_for_without_end(
+    west: Installation, east: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    east.seal()
+    own = head_of(east.connection)
+    for _ in range(3):
+        west.trade()
+        west.seal()
+        east.look(west.log())
+    assert (head_of(east.connection), logs.own_size(east.connection)) == (own + 3, own)
+    monkeypatch.setattr(logs, "MAX_RECORDS_PASSED", 4)
+    assert logs.own_size(east.connection) == own
+    monkeypatch.setattr(logs, "MAX_RECORDS_PASSED", 2)
+    assert logs.own_size(east.connection) == own + 1
+    monkeypatch.setattr(logs, "MAX_RECORDS_PASSED", own + 3)
+    assert logs.own_size(east.connection) == own
 
 
 def test_of_several_loops_one_witnesses_and_another_takes_over(
