@@ -200,8 +200,9 @@ class Payer:
         with self._lock:
             busy = list(self._in_hand.values())
             excluding = {*self._in_hand, *self._reached, *self._set_aside}
+        # What is handed over during the last look comes on top, so more may be in hand than there is room for.
         free = {
-            name: provider.max_calls * IN_HAND_FOR_EACH_CALL - busy.count(name)
+            name: max(0, provider.max_calls * IN_HAND_FOR_EACH_CALL - busy.count(name))
             for name, provider in self._providers.items()
         }
         well_since = {name: since for name, health in self._health.items() if (since := health.well_since)}

@@ -20,7 +20,7 @@ from domain.model.transactions import Transaction
 from domain.placement.holders import Holders
 from projections.diagnosis.trace.story import events_received, story_of_operation
 from projections.diagnosis.trace.timeline import timeline
-from projections.process_managers.payer import Payer, new_nonce
+from projections.process_managers.payer import IN_HAND_FOR_EACH_CALL, Payer, new_nonce
 from projections.process_managers.providers.bridge import BridgeProvider
 from projections.process_managers.providers.interface import NoAnswer, order_of
 from projections.process_managers.providers.siblings import Siblings
@@ -191,6 +191,48 @@ def test_what_is_handed_over_while_the_payer_looks_is_taken_in_hand_once(
         both.await_end(sent[0], "completed")
         eventually(lambda: not payer._in_hand)
         assert all(thread.is_alive() for thread in payer._threads)
+
+
+def test_more_may_be_handed_over_while_the_payer_looks_than_there_is_room_for(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_answer = threading.Event()
+    sent: list[Payout] = []
+    looked: list[int] = []
+
+    class Slow(BridgeProvider):
+        max_calls = 1
+        patience_seconds = 60.0
+
+        def submit(self, order: Any) -> Any:
+            assert may_answer.wait(60.0)
+            return super().submit(order)
+
+    def handed_over_meanwhile(connection: Any, now: Any, *more: Any) -> Any:
+        if not sent:
+            sent.extend(both.send(f"many-{n}") for n in range(2 * IN_HAND_FOR_EACH_CALL))
+            wanted = system_clock(), {"bridge": len(sent)}
+            eventually(lambda: len(list_due_payouts(connection, *wanted).found) == len(sent))
+            now = system_clock()
+        due = list_due_payouts(connection, now, *more)
+        if not looked:
+            listed = {found.id for found in due.found}
+            for payout in sent:
+                if payout.id not in listed:
+                    payer.hand_over(payout)
+        looked.append(len(due.found))
+        return due
+
+    with paying(both, provider=Slow(Siblings(both))) as payer:
+        monkeypatch.setattr(payer, "_is_quiet", lambda connection: False)
+        monkeypatch.setattr("projections.process_managers.payer.list_due_payouts", handed_over_meanwhile)
+        eventually(lambda: len(looked) > 2)
+        assert looked[:3] == [IN_HAND_FOR_EACH_CALL, 0, 0]
+        assert len(payer._in_hand) == 2 * IN_HAND_FOR_EACH_CALL
+        may_answer.set()
+        for of in sent:
+            both.await_end(of, "completed")
+    assert both.balance(both.west) == DEPOSIT + 10 * len(sent)
 
 
 @pytest.mark.parametrize(
