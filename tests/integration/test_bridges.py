@@ -16,6 +16,7 @@ from domain.model.payouts.attempts import SubmitPayout
 from domain.model.payouts.bridges import received_id
 from domain.model.payouts.payout import Payout, PayoutState
 from domain.model.payouts.requests import RequestPayout
+from domain.model.payouts.resolutions import CompletePayout, FailPayout, ReconcilePayout
 from domain.model.transactions import Transaction
 from domain.placement.holders import Holders
 from projections.diagnosis.trace.story import events_received, story_of_operation
@@ -319,6 +320,32 @@ def test_a_delayed_submission_of_what_was_refused_is_refused_though_it_could_be_
     both.west.application.perform(OpenAccount(CONTEXT, "west", "late", opening()))
     assert BridgeProvider(Siblings(both)).submit(order_of(sent)).verdict == "failed"
     assert both.balance(both.west, "late") == 0
+    assert both.disagreement() == []
+
+
+def test_one_that_is_stuck_does_not_hide_that_the_ledgers_disagree(both: Both) -> None:
+    """An operator said that it was not paid, and a submission that was held up came all the same."""
+
+    class Cut(BridgeProvider):
+        def submit(self, order: Any) -> Any:
+            raise NoAnswer("lost")
+
+        ask = submit
+
+    east = both.east.application
+    with paying(both, provider=Cut(Siblings(both))):
+        sent = both.send("one", 10)
+        eventually(lambda: both.payout(sent).state == "in_doubt")
+    said = CONTEXT, both.payout(sent), new_nonce(), "they are gone"
+    east.perform(FailPayout(*said, confirmed=True))
+    assert BridgeProvider(Siblings(both)).submit(order_of(sent)).verdict == "completed"
+    disagreement = both.disagreement()
+    assert [found.difference for found in disagreement] == [10]
+    east.perform(ReconcilePayout(CONTEXT, both.payout(sent), new_nonce(), "they are back"))
+    with paying(both):
+        eventually(lambda: both.payout(sent).state == "stuck")
+    assert both.disagreement() == disagreement
+    east.perform(CompletePayout(CONTEXT, both.payout(sent), new_nonce(), "they have it"))
     assert both.disagreement() == []
 
 
