@@ -20,6 +20,9 @@ from domain.transparency.signed_notes import (
     verified,
 )
 
+MAX_SIZE = 2**63 - 1
+"""The largest position that a journal can have."""
+
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
@@ -57,7 +60,7 @@ def claimed(note: str) -> Checkpoint:
 
 def _checkpoint(text: str) -> Checkpoint:
     lines = text.split("\n")
-    if len(lines) < 4 or not _SIZE.fullmatch(lines[1]):
+    if len(lines) < 4 or not _SIZE.fullmatch(lines[1]) or int(lines[1]) > MAX_SIZE:
         raise MalformedNote("this note is no checkpoint: origin, size and root hash are not its first lines")
     root = from_base64(lines[2])
     if not lines[0] or len(root) != HASH_BYTES:

@@ -6,6 +6,7 @@ all that is needed to check a signature.
 
 import binascii
 import hashlib
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -23,6 +24,8 @@ SIGNATURE_MARK = "— "
 """The beginning of a signature line."""
 
 _SEPARATOR = "\n\n"
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+"""A character that no note may have: it would change what a terminal shows."""
 
 
 class InvalidNote(Exception):
@@ -95,7 +98,8 @@ class Signer(NamedTuple):
 
 def is_name(name: str) -> bool:
     """Tell whether a key can have this name."""
-    return bool(name) and "+" not in name and not any(character.isspace() for character in name)
+    is_bare = not any(character.isspace() for character in name)
+    return bool(name) and "+" not in name and is_bare and not _CONTROL.search(name)
 
 
 def sign(text: str, signers: Iterable[Signer]) -> str:
@@ -163,7 +167,7 @@ def text_of(note: str) -> str:
 
 def _parts(note: str) -> tuple[str, list[str]]:
     text, separator, signatures = note.rpartition(_SEPARATOR)
-    if not separator or not signatures.endswith("\n"):
+    if not separator or not signatures.endswith("\n") or _CONTROL.search(note):
         raise MalformedNote("this is no signed note")
     return text + "\n", signatures.removesuffix("\n").split("\n")
 

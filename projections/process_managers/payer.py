@@ -200,8 +200,9 @@ class Payer:
         with self._lock:
             busy = list(self._in_hand.values())
             excluding = {*self._in_hand, *self._reached, *self._set_aside}
+        # What is handed over during the last look comes on top, so more may be in hand than there is room for.
         free = {
-            name: provider.max_calls * IN_HAND_FOR_EACH_CALL - busy.count(name)
+            name: max(0, provider.max_calls * IN_HAND_FOR_EACH_CALL - busy.count(name))
             for name, provider in self._providers.items()
         }
         well_since = {name: since for name, health in self._health.items() if (since := health.well_since)}
@@ -213,8 +214,11 @@ class Payer:
             # If the projection has not reached a payout's last position, the list still shows its former state.
             self._reached = {id: at for id, at in self._reached.items() if at > due.position}
             self._set_aside = {id: until for id, until in self._set_aside.items() if until > monotonic()}
-            self._in_hand |= {payout.id: payout.provider for payout in due.found}
-        for payout in due.found:
+            # Some may have been handed over meanwhile.
+            known = self._in_hand.keys() | self._reached.keys() | self._set_aside.keys()
+            found = [payout for payout in due.found if payout.id not in known]
+            self._in_hand |= {payout.id: payout.provider for payout in found}
+        for payout in found:
             self._queues[payout.provider].put(InHand(payout, well_since.get(payout.provider)))
 
     def _remind(self, connection: Connection[Any]) -> None:

@@ -22,6 +22,10 @@ from domain.transparency.signed_notes import InvalidNote, Verifier, signers_of
 MAX_UNRECORDED_EVENTS = 1000
 """By how many records of witnessing a log may grow before a checkpoint of it is recorded again."""
 
+MAX_NOTE_BYTES = 8 * 1024
+MAX_STATED_KEYS = 1000
+"""What a log shows is recorded, so it must not be long."""
+
 
 class NotWitnessed(Exception):
     """A checkpoint can be neither believed nor disputed. The message says why."""
@@ -58,15 +62,17 @@ def judge(
 ) -> Judged | None:
     """Return the event to record about what a log shows, None if it says nothing new.
 
-    `path` is between the tree that was witnessed last and the one shown. `configured` are keys that the operator
-    trusts. Raises `NotWitnessed`.
+    `path` is between the tree that was witnessed last and the one shown. If there are `configured` keys, which the
+    operator trusts, no others count. Raises `NotWitnessed`.
     """
+    if len(shown.note.encode()) > MAX_NOTE_BYTES or len(shown.verifiers) > MAX_STATED_KEYS:
+        raise NotWitnessed("its note or the list of its keys is too long")
     if log is None:
         return _first(shown, configured)
     checkpoint, before = shown.checkpoint, _before(log)
     if checkpoint.origin != log.origin:
         return _disputed(log, shown, "another_log")
-    known = [*map(Verifier.parse, log.verifiers), *configured]
+    known = configured or [*map(Verifier.parse, log.verifiers)]
     if not _signers(shown, known):
         return _disputed(log, shown, "another_key")
     if checkpoint.size == before.size:
@@ -80,7 +86,8 @@ def judge(
         raise NotWitnessed(f"it gives no proof from {before.size} to {checkpoint.size} events")
     elif not _leads(before, checkpoint, path):
         return _disputed(log, shown, "fork")
-    signers = _signers(shown, [*known, *shown.verifiers])
+    # Whoever passes a note on can sign it too, so where keys are configured, no other is followed.
+    signers = _signers(shown, configured or [*known, *shown.verifiers])
     has_new_key = not {str(signer) for signer in signers} <= set(log.verifiers)
     if not has_new_key and not _has_grown(log, checkpoint, shown.own_size):
         return None

@@ -21,6 +21,9 @@ from projections.errors import WitnessedLogNotFound
 
 MAX_REASON_LENGTH = 500
 
+MAX_RECORDS_PASSED = 10_000
+"""Far more than the records of witnessing by which a log may grow before it is witnessed again."""
+
 _SQL = load(__name__)
 
 
@@ -109,8 +112,11 @@ def record(
 
 
 def own_size(connection: Connection[Any]) -> int:
-    """Return the newest position of an event other than a record of witnessing, 0 if there is none."""
-    (position,) = _SQL["own_size"].only(connection)
+    """Return the newest position of an event other than a record of witnessing, 0 if there is none.
+
+    If the newest `MAX_RECORDS_PASSED` events are such records, it is the position before them.
+    """
+    (position,) = _SQL["own_size"].only(connection, {"looked_at": MAX_RECORDS_PASSED})
     return int(position)
 
 

@@ -32,11 +32,16 @@ WHERE name = %(name)s;
 UPDATE witnessed_logs SET last_error = %(reason)s WHERE name = %(name)s;
 
 -- name: own_size
--- The newest event that is no record of witnessing: few of those follow one another.
+-- The newest event that is no record of witnessing, or the one before those that are looked at: an installation that does
+-- no business may have millions of records.
 SELECT coalesce((
-    SELECT notification_id FROM events WHERE topic NOT IN
-        ('checkpoint.witnessed', 'checkpoint.disputed', 'checkpoint.dispute_settled')
+    SELECT notification_id FROM (
+        SELECT notification_id, topic FROM events ORDER BY notification_id DESC LIMIT %(looked_at)s
+    ) AS newest
+    WHERE topic NOT IN ('checkpoint.witnessed', 'checkpoint.disputed', 'checkpoint.dispute_settled')
     ORDER BY notification_id DESC LIMIT 1
+), (
+    SELECT notification_id FROM events ORDER BY notification_id DESC OFFSET %(looked_at)s LIMIT 1
 ), 0);
 
 -- name: history

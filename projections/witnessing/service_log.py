@@ -73,9 +73,12 @@ class ServiceLog:
         if status != 200:
             raise NotWitnessed(f"it answered {status} to GET /v1/audit/witnesses")
         try:
-            return int(json.loads(body)["own_size"])
+            size = json.loads(body)["own_size"]
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise NotWitnessed("it does not say how far its own events go") from None
+            size = None
+        if not isinstance(size, int):
+            raise NotWitnessed("it does not say how far its own events go")
+        return size
 
     def _path(self, pool: httpcore2.ConnectionPool, first: int, second: int) -> Path:
         query = urlencode({"from": first, "to": second})

@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from domain.model.times import Instant
+from domain.transparency.checkpoints import claimed
+from domain.transparency.signed_notes import InvalidNote
 from projections.audit.stored import Stored
 
 
@@ -25,7 +27,7 @@ def testimonies(events: Iterable[Stored], origins: Collection[str]) -> list[Test
     """Return what the events of a witness say of the log with one of these origins, the smallest checkpoint first.
 
     A checkpoint that was disputed says nothing. One that an operator accepted begins the log anew: what was said of it
-    before no longer counts.
+    before no longer counts. Raises `ValueError` if an event says something else than its note, which alone is signed.
     """
     found: defaultdict[str, list[Testimony]] = defaultdict(list)
     for event in events:
@@ -35,6 +37,17 @@ def testimonies(events: Iterable[Stored], origins: Collection[str]) -> list[Test
         if data.get("decision") == "accepted":
             found[event.stream].clear()
         if data["origin"] in origins:
+            _require_as_signed(event)
             said = data["size"], data["note"], tuple(data["verifiers"])
             found[event.stream].append(Testimony(*said, event.envelope["recorded_at"], event.position))
     return sorted(testimony for said in found.values() for testimony in said)
+
+
+def _require_as_signed(event: Stored) -> None:
+    data = event.data
+    try:
+        origin, size, root = claimed(data["note"])
+    except InvalidNote as error:
+        raise ValueError(f"the note at position {event.position}: {error}") from error
+    if (origin, size, root.hex()) != (data["origin"], data["size"], data["root"]):
+        raise ValueError(f"the event at position {event.position} is not of the checkpoint in its note")

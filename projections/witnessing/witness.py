@@ -98,7 +98,7 @@ def witness_all(
             looks.append((source, log, threads.submit(source.look, log.size if log else 0)))
     for source, log, look in looks:
         try:
-            _judge(connection, source, log, _seen(connection, look), signer)
+            _judge(connection, source, log, _seen(connection, look, source.name), signer)
         except NotWitnessed as error:
             _log.warning("checkpoint not witnessed", log=source.name, reason=str(error))
             failed(connection, source.name, str(error))
@@ -110,17 +110,25 @@ def _signer(connection: Connection[Any], seeds: Sequence[bytes]) -> Signer | Non
     return take_keys(connection, seeds).signers[0]
 
 
-def _seen(connection: Connection[Any], look: "Future[Seen]") -> Seen:
-    """Return what another installation showed. Raises `NotWitnessed`, also if the look failed or takes too long."""
+def _seen(connection: Connection[Any], look: "Future[Seen]", name: str) -> Seen:
+    """Return what another installation showed. Raises `NotWitnessed`, also if the look failed or takes too long.
+
+    Whatever a log answers, it must not hold up the looks at others.
+    """
     try:
         return result_of(connection, look, LOOK_TIMEOUT_SECONDS)
     except Late:
         look.cancel()
         raise NotWitnessed(f"no answer within {LOOK_TIMEOUT_SECONDS:.0f} s") from None
-    except psycopg.Error as error:
+    except NotWitnessed:
+        raise
+    except Exception as error:
         if not look.done() or look.exception() is not error:
             raise  # the connection that holds the place is lost
-        raise NotWitnessed(f"its database: {error}") from error
+        if isinstance(error, psycopg.Error):
+            raise NotWitnessed(f"its database: {error}") from error
+        _log.error("look at a log failed", log=name, exc_info=error)
+        raise NotWitnessed(f"its answer could not be read: {type(error).__name__}") from error
 
 
 def _judge(

@@ -83,7 +83,7 @@ def examined(connections: Sequence[Connection[Any]]) -> list[Imbalance]:
     crossings = [
         _crossing(payout, made, books[at].head, books[places[receiver]].head)
         for at, connection in enumerate(connections)
-        for receiver, sent in _by_receiver(_under_way(connection, heads[at])).items()
+        for receiver, sent in _by_receiver(_under_way(connection, heads[at], books[at].head)).items()
         if receiver in places
         for payout, made in _received(connections[places[receiver]], receiver, sent)
         if places.get(payout.ledger) == at
@@ -112,15 +112,19 @@ def _places(connections: Sequence[Connection[Any]]) -> Mapping[str, int]:
     return {name: at for at, connection in enumerate(connections) for name in held(connection)}
 
 
-def _under_way(connection: Connection[Any], since: int) -> list[Payout]:
-    """Return the bridges that have not ended, or that have changed after a position."""
+def _under_way(connection: Connection[Any], since: int, head: int) -> list[Payout]:
+    """Return the bridges that have not ended, or that have changed after a position.
+
+    Those that were stuck at the head are none: nothing more happens to them until an operator resolves them.
+    """
     with one_instant(connection):
         unended, position = _in_live(connection, "payouts", "unended")
         changed = _SQL["payouts_changed"].rows(connection, {"position": min(position, since)})
         streams = list(dict.fromkeys(stream for (stream,) in (*unended, *changed)))
         states, _ = read_aggregates(connection, streams)
     payouts = [state for state in states if isinstance(state, Payout)]
-    return [payout for payout in payouts if payout.is_bridge and payout.rejection is None]
+    bridges = [payout for payout in payouts if payout.is_bridge and payout.rejection is None]
+    return [bridge for bridge in bridges if bridge.state != "stuck" or bridge.position > head]
 
 
 def _by_receiver(payouts: Iterable[Payout]) -> Mapping[str, list[Payout]]:

@@ -73,7 +73,7 @@ def test_each_role_has_the_routes_that_it_is_for(operation: Operation) -> None:
     assert operation.roles and operation.roles <= set(ROLES)
     assert ("auditor" in operation.roles) == (operation.method == "GET")
     if "client" in operation.roles:
-        assert operation.path.startswith("/v1/ledgers")
+        assert operation.path.startswith(("/v1/ledgers", "/v1/trace"))
 
 
 @pytest.mark.parametrize("role", ROLES)

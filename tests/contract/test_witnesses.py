@@ -137,6 +137,16 @@ def test_verify_asks_a_witness_that_is_a_service(east: Served, west: Installatio
     assert refused.exit_code == 3 and "unauthenticated" in refused.output
 
 
+def test_the_key_of_one_witness_is_shown_to_no_other(
+    east: Served, west: Installation, tmp_path: Path
+) -> None:
+    file = tmp_path / "west.ndjson"
+    file.write_bytes(exported(west.database))
+    witnesses = ("--witness", east.url, "--witness", "http://127.0.0.1:1")
+    said = run("verify", file, *witnesses, "--witness-api-key", KEY)
+    assert said.exit_code == 3 and "for one service, and 2 are given" in said.output
+
+
 def test_one_that_cannot_be_witnessed_says_why(east: Served, west: Installation) -> None:
     foreign = "tallystick/x+5a5ba3d0+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4"
     with pytest.raises(ValueError, match="no verifier"):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from domain.application import LedgerApplication
+from domain.application import LedgerApplication, system_clock
 from domain.journal.database import Database
 from domain.model.accounts import ChangeStatus, OpenAccount
 from domain.model.errors import JournalUnavailable, LedgerError, LedgerNotFound
@@ -16,14 +16,16 @@ from domain.model.payouts.attempts import SubmitPayout
 from domain.model.payouts.bridges import received_id
 from domain.model.payouts.payout import Payout, PayoutState
 from domain.model.payouts.requests import RequestPayout
+from domain.model.payouts.resolutions import CompletePayout, FailPayout, ReconcilePayout
 from domain.model.transactions import Transaction
 from domain.placement.holders import Holders
 from projections.diagnosis.trace.story import events_received, story_of_operation
 from projections.diagnosis.trace.timeline import timeline
-from projections.process_managers.payer import Payer, new_nonce
+from projections.process_managers.payer import IN_HAND_FOR_EACH_CALL, Payer, new_nonce
 from projections.process_managers.providers.bridge import BridgeProvider
 from projections.process_managers.providers.interface import NoAnswer, order_of
 from projections.process_managers.providers.siblings import Siblings
+from projections.read_models.payouts import list_due_payouts
 from projections.registry import PROJECTIONS
 from scripts.doctor import bridges as examination
 from tests.databases import Databases
@@ -156,6 +158,84 @@ def test_what_was_accepted_here_is_pursued_at_once(both: Both, monkeypatch: pyte
     assert ended.attempts == 1
 
 
+def test_what_is_handed_over_while_the_payer_looks_is_taken_in_hand_once(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The read model may show it before the payer that looks knows that it is in hand."""
+    is_submitted, may_answer = threading.Event(), threading.Event()
+    sent: list[Payout] = []
+
+    class Slow(BridgeProvider):
+        patience_seconds = 60.0
+
+        def submit(self, order: Any) -> Any:
+            is_submitted.set()
+            assert may_answer.wait(60.0)
+            return super().submit(order)
+
+    def handed_over_meanwhile(connection: Any, now: Any, *more: Any) -> Any:
+        if sent:
+            return list_due_payouts(connection, now, *more)
+        sent.append(both.send("one", 10))
+        eventually(lambda: bool(list_due_payouts(connection, system_clock(), *more).found))
+        due = list_due_payouts(connection, system_clock(), *more)
+        payer.hand_over(sent[0])
+        assert is_submitted.wait(60.0)
+        return due
+
+    with paying(both, provider=Slow(Siblings(both))) as payer:
+        monkeypatch.setattr(payer, "_is_quiet", lambda connection: False)
+        monkeypatch.setattr("projections.process_managers.payer.list_due_payouts", handed_over_meanwhile)
+        eventually(is_submitted.is_set)
+        eventually(lambda: all(of.empty() for of in payer._queues.values()))
+        may_answer.set()
+        both.await_end(sent[0], "completed")
+        eventually(lambda: not payer._in_hand)
+        assert all(thread.is_alive() for thread in payer._threads)
+
+
+def test_more_may_be_handed_over_while_the_payer_looks_than_there_is_room_for(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_answer = threading.Event()
+    sent: list[Payout] = []
+    looked: list[int] = []
+
+    class Slow(BridgeProvider):
+        max_calls = 1
+        patience_seconds = 60.0
+
+        def submit(self, order: Any) -> Any:
+            assert may_answer.wait(60.0)
+            return super().submit(order)
+
+    def handed_over_meanwhile(connection: Any, now: Any, *more: Any) -> Any:
+        if not sent:
+            sent.extend(both.send(f"many-{n}") for n in range(2 * IN_HAND_FOR_EACH_CALL))
+            wanted = system_clock(), {"bridge": len(sent)}
+            eventually(lambda: len(list_due_payouts(connection, *wanted).found) == len(sent))
+            now = system_clock()
+        due = list_due_payouts(connection, now, *more)
+        if not looked:
+            listed = {found.id for found in due.found}
+            for payout in sent:
+                if payout.id not in listed:
+                    payer.hand_over(payout)
+        looked.append(len(due.found))
+        return due
+
+    with paying(both, provider=Slow(Siblings(both))) as payer:
+        monkeypatch.setattr(payer, "_is_quiet", lambda connection: False)
+        monkeypatch.setattr("projections.process_managers.payer.list_due_payouts", handed_over_meanwhile)
+        eventually(lambda: len(looked) > 2)
+        assert looked[:3] == [IN_HAND_FOR_EACH_CALL, 0, 0]
+        assert len(payer._in_hand) == 2 * IN_HAND_FOR_EACH_CALL
+        may_answer.set()
+        for of in sent:
+            both.await_end(of, "completed")
+    assert both.balance(both.west) == DEPOSIT + 10 * len(sent)
+
+
 @pytest.mark.parametrize(
     ("to", "code"),
     [("nobody", "account_not_found"), ("frozen", "account_frozen"), ("euros", "unbalanced_transaction")],
@@ -240,6 +320,32 @@ def test_a_delayed_submission_of_what_was_refused_is_refused_though_it_could_be_
     both.west.application.perform(OpenAccount(CONTEXT, "west", "late", opening()))
     assert BridgeProvider(Siblings(both)).submit(order_of(sent)).verdict == "failed"
     assert both.balance(both.west, "late") == 0
+    assert both.disagreement() == []
+
+
+def test_one_that_is_stuck_does_not_hide_that_the_ledgers_disagree(both: Both) -> None:
+    """An operator said that it was not paid, and a submission that was held up came all the same."""
+
+    class Cut(BridgeProvider):
+        def submit(self, order: Any) -> Any:
+            raise NoAnswer("lost")
+
+        ask = submit
+
+    east = both.east.application
+    with paying(both, provider=Cut(Siblings(both))):
+        sent = both.send("one", 10)
+        eventually(lambda: both.payout(sent).state == "in_doubt")
+    said = CONTEXT, both.payout(sent), new_nonce(), "they are gone"
+    east.perform(FailPayout(*said, confirmed=True))
+    assert BridgeProvider(Siblings(both)).submit(order_of(sent)).verdict == "completed"
+    disagreement = both.disagreement()
+    assert [found.difference for found in disagreement] == [10]
+    east.perform(ReconcilePayout(CONTEXT, both.payout(sent), new_nonce(), "they are back"))
+    with paying(both):
+        eventually(lambda: both.payout(sent).state == "stuck")
+    assert both.disagreement() == disagreement
+    east.perform(CompletePayout(CONTEXT, both.payout(sent), new_nonce(), "they have it"))
     assert both.disagreement() == []
 
 

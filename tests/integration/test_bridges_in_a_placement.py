@@ -7,7 +7,10 @@ import httpx2
 import pytest
 
 from domain.journal.database import Database
+from domain.placement.ledger_map import take
+from domain.placement.mover import Mover
 from scripts.doctor.bridges import between
+from tests.ledgers import CONTEXT
 from tests.placements import Placement, beside, placement_on, prepared
 from tests.projecting import eventually
 
@@ -74,6 +77,39 @@ def test_a_ledger_that_is_nowhere_is_refused(placement: Placement) -> None:
         )
         assert answer.status_code == 422
         assert answer.json()["errors"][0]["pointer"] == "/destination/ledger"
+
+
+def test_it_leads_to_a_ledger_that_has_moved_without_this_process_knowing(placement: Placement) -> None:
+    east, west = placement.installations
+    key = uuid4().hex
+    with placement.client() as client:
+        Mover("west-book", west, east, CONTEXT).run()
+        with east.database.connect("test") as home:
+            take(home, "east", ["west-book"])
+        path = send(client, "east-book", "west-book", key)
+        eventually(lambda: client.get(path).json()["state"] == "completed")
+        assert balance(client, "west-book") == 40
+
+
+def test_the_trace_tells_nothing_from_where_the_other_ledger_was(placement: Placement) -> None:
+    east, west = placement.installations
+    key = uuid4().hex
+    with placement.client() as client:
+        path = send(client, "east-book", "west-book", key)
+        eventually(lambda: client.get(path).json()["state"] == "completed")
+        before = client.get(f"/v1/ledgers/east-book/operations/{key}/trace").json()["timeline"]
+        Mover("west-book", west, east, CONTEXT).run()
+        with east.database.connect("test") as home:
+            take(home, "east", ["west-book"])
+        # The first trace finds that the ledger is not where it was.
+        first, second = (
+            client.get(f"/v1/ledgers/east-book/operations/{key}/trace").json()["timeline"] for _ in range(2)
+        )
+    told = [
+        {moment["subject"] for moment in each if "west-book/" in moment["subject"]}
+        for each in (before, first, second)
+    ]
+    assert told[0] == told[2] and told[1] == set()
 
 
 def test_the_doctor_compares_ledgers_of_two_installations(placement: Placement) -> None:

@@ -2,9 +2,9 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import pytest
@@ -18,13 +18,16 @@ from domain.model.installation.checkpoints import (
     CheckpointDisputeSettled,
     CheckpointWitnessed,
 )
+from domain.transparency.checkpoints import Checkpoint
 from domain.transparency.cosignatures import cosigned_at
 from domain.transparency.leaves import hash_of
-from domain.transparency.signed_notes import text_of
+from domain.transparency.signed_notes import Signer, Verifier, sign, text_of
 from domain.transparency.tiles import append as append_leaves
 from projections.audit import differences, one_instant, violations
 from projections.diagnosis.vital_signs import read_vital_signs
 from projections.transparency.checkpoints import read_newest, read_verifiers
+from projections.witnessing import logs
+from projections.witnessing.judgement import Shown
 from projections.witnessing.logs import read_logs
 from projections.witnessing.settlement import NoDispute, settle
 from projections.witnessing.sources import DatabaseLog
@@ -128,6 +131,24 @@ def test_two_that_witness_each_other_come_to_rest(west: Installation, east: Inst
             one.seal()
     # The business of one is recorded once by the other, and the record of it by nobody.
     assert [len(each.records()) for each in (west, east)] == [1, 2]
+
+
+def test_how_far_ones_own_events_go_is_not_looked_for_without_end(
+    west: Installation, east: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    east.seal()
+    own = head_of(east.connection)
+    for _ in range(3):
+        west.trade()
+        west.seal()
+        east.look(west.log())
+    assert (head_of(east.connection), logs.own_size(east.connection)) == (own + 3, own)
+    monkeypatch.setattr(logs, "MAX_RECORDS_PASSED", 4)
+    assert logs.own_size(east.connection) == own
+    monkeypatch.setattr(logs, "MAX_RECORDS_PASSED", 2)
+    assert logs.own_size(east.connection) == own + 1
+    monkeypatch.setattr(logs, "MAX_RECORDS_PASSED", own + 3)
+    assert logs.own_size(east.connection) == own
 
 
 def test_of_several_loops_one_witnesses_and_another_takes_over(
@@ -235,6 +256,47 @@ def test_one_that_does_not_answer_holds_up_no_other(west: Installation, east: In
     gone = DatabaseLog("gone", west.database._replace(url="postgresql://nobody@127.0.0.1:1/none"))
     for _ in range(2):
         east.look(gone, west.log())
+    assert east.witnessed("west").size == size
+    assert [record.stream for record in east.records()] == ["-/witnesses/west"]
+
+
+class Hostile(NamedTuple):
+    """A log that answers what it likes."""
+
+    answer: Any
+    name: str = "hostile"
+    configured: Sequence[Verifier] = ()
+
+    def look(self, size: int) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def signed(size: int, more: str = "") -> tuple[Shown, list[bytes]]:
+    signer = Signer("hostile", bytes(32))
+    text = Checkpoint("hostile", size, bytes(32)).text + more
+    return Shown(sign(text, [signer]), [signer.verifier]), []
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (OverflowError("inf"), "could not be read: OverflowError"),
+        (signed(10**19 - 1), "no checkpoint"),
+        (signed(5, "\x1b[2J\0\n"), "no signed note"),
+        (signed(5, "x" * 100_000 + "\n"), "too long"),
+        ((signed(5)[0]._replace(verifiers=[*signed(5)[0].verifiers] * 1001), []), "too long"),
+    ],
+    ids=["error", "size", "control", "note", "keys"],
+)
+def test_whatever_one_answers_holds_up_no_other(
+    west: Installation, east: Installation, answer: Any, why: str
+) -> None:
+    east.seal()
+    size = west.seal()
+    east.look(Hostile(answer), west.log())
+    assert why in (east.looked("hostile").last_error or "")
     assert east.witnessed("west").size == size
     assert [record.stream for record in east.records()] == ["-/witnesses/west"]
 

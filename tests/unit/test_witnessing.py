@@ -195,6 +195,20 @@ def test_a_rotated_key_is_followed_if_both_sign_and_the_old_one_ends_with_it() -
     assert journal.violations == []
 
 
+def test_a_key_is_not_followed_beside_a_configured_one_until_it_is_configured() -> None:
+    """Whoever is between the log and its witness can add a signature to a note, and state its key."""
+    log, journal = Log(60), witnessed(20)
+    added = journal.look(log, log.shown(30, OLD, FOREIGN), [OLD.verifier])
+    assert isinstance(added, CheckpointWitnessed)
+    assert (added.basis, added.verifiers) == ("grown", (str(OLD.verifier),))
+    followed = journal.look(log, log.shown(40, OLD, NEW), [NEW.verifier])
+    assert isinstance(followed, CheckpointWitnessed)
+    assert (followed.basis, followed.verifiers) == ("rotated", (str(NEW.verifier),))
+    foreign = journal.look(log, log.shown(50, FOREIGN), [NEW.verifier])
+    assert isinstance(foreign, CheckpointDisputed) and foreign.contradiction == "another_key"
+    assert journal.violations == []
+
+
 def test_a_rotation_without_growth_is_recorded_once() -> None:
     log, journal = Log(20), witnessed(20)
     assert journal.look(log, log.shown(20, NEW, OLD, own_size=20)) is not None
@@ -236,6 +250,17 @@ def test_after_a_decision_the_log_goes_on_from_what_was_decided(decision: Any) -
     said = [each.size for each in testimony.testimonies(journal.events, [ORIGIN])]
     assert said == ([30, 35] if is_accepted else [20, 20, 35])
     assert testimony.testimonies(journal.events, ["tallystick/other"]) == []
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"size": 30}, {"root": "00" * 32}, {"note": "none"}, {"note": Log(10).shown(10).note}],
+    ids=["size", "root", "no note", "another note"],
+)
+def test_an_event_that_says_something_else_than_its_note_is_no_testimony(forged: dict[str, Any]) -> None:
+    (event,) = witnessed(20).events
+    with pytest.raises(ValueError, match="position 1"):
+        testimony.testimonies([event._replace(data={**event.data, **forged})], [ORIGIN])
 
 
 def test_a_note_that_no_stated_key_signed_cannot_be_accepted() -> None:

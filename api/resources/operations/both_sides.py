@@ -31,7 +31,9 @@ async def with_both_sides(story: Story, call: Call[Any, None]) -> Story:
 
 def _received(siblings: Siblings, ledger: str, sent: Sequence[Payout]) -> list[JournalEvent]:
     try:
-        with siblings.calling(ledger) as application, connected(application) as connection:
-            return events_received(connection, sent)
+        with siblings.calling(ledger) as application:
+            application.ledger(ledger)  # an installation that the ledger has left does not tell of it
+            with connected(application) as connection:
+                return events_received(connection, sent)
     except (LedgerError, NoAnswer):
         return []

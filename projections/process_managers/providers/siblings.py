@@ -32,19 +32,24 @@ class Siblings:
         return ledger in self._known
 
     def exists(self, ledger: str) -> bool:
-        """Tell whether a ledger exists. Raises a `LedgerError` if that cannot be said now."""
+        """Tell whether a ledger exists. Raises a `LedgerError` if that cannot be said now.
+
+        One that moves, or has left the place where it was believed to be, exists.
+        """
         application = self._holders.of(ledger)
         for _ in range(MOST_MOVES):
             try:
                 application.ledger(ledger)
-            except LedgerMoved as moved:
-                application = self._holders.follow(ledger, moved.details["installation"])
             except LedgerNotFound:
                 return False
+            except LedgerMoving:
+                break
+            except LedgerMoved as moved:
+                application = self._holders.follow(ledger, moved.details["installation"])
             else:
-                self._known.add(ledger)
-                return True
-        raise LedgerMoving
+                break
+        self._known.add(ledger)
+        return True
 
     @contextmanager
     def calling(self, ledger: str) -> Iterator[LedgerApplication]:

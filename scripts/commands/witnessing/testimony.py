@@ -25,6 +25,7 @@ from scripts.console import fail
 from scripts.doctor.finding import Finding
 
 WITNESSES = "/v1/audit/witnesses"
+_OF_SERVICES = ("http", "https")
 
 Witnesses = Annotated[
     list[str] | None,
@@ -80,7 +81,13 @@ class Fixed(NamedTuple):
 
 
 def asked(given: Sequence[str] | None, api_key: str | None, origins: Collection[str]) -> list[Witness]:
-    """Return what each witness says of the log with one of these origins. If one cannot be read, say so and exit 3."""
+    """Return what each witness says of the log with one of these origins. If one cannot be read, say so and exit 3.
+
+    The API key is one of a single service, which no other must get.
+    """
+    services = {_place(text) for text in given or () if text.partition("://")[0] in _OF_SERVICES}
+    if api_key and len(services) > 1:
+        fail(f"an API key is for one service, and {len(services)} are given: verify with one at a time")
     return [_asked(text, api_key, origins) for text in given or ()]
 
 
@@ -123,16 +130,20 @@ def _is_of(testimony: Testimony, checkpoint: Checkpoint | None) -> bool:
 
 def _asked(text: str, api_key: str | None, origins: Collection[str]) -> Witness:
     scheme = text.partition("://")[0]
-    if scheme in ("http", "https"):
-        name, events = urlsplit(text).netloc.rpartition("@")[2], _of_service(text, api_key)
+    if scheme in _OF_SERVICES:
+        name, events = _place(text), _of_service(text, api_key)
     elif scheme in ("postgresql", "postgres"):
         name, events = _name_of_database(text), _of_database(text)
     else:
         name, events = text, _of_file(Path(text))
     try:
         return Witness(name, testimonies(events, origins))
-    except (Unfoldable, KeyError, TypeError, ValueError) as error:
+    except (Unfoldable, AttributeError, KeyError, TypeError, ValueError) as error:
         fail(f"{name}: it is not the journal of a witness: {error}")
+
+
+def _place(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _of_file(path: Path) -> Iterator[Stored]:
