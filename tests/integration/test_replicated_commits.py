@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -26,6 +27,12 @@ from domain.model.accounts import Account
 from domain.model.errors import JournalUnavailable
 from domain.model.streams import account_stream
 from projections.audit import one_instant, violations
+from projections.engine.batches import Claim, advance, read_batch, take_over
+from projections.read_models.seals import PROJECTION as SEALS
+from projections.registry import install
+from projections.running.standing import prepare_session
+from projections.transparency.checkpoints import read_newest, take_keys
+from projections.transparency.signer import seal
 from scripts.serving.embedded_postgres import EmbeddedPostgres
 from tests.ledgers import folded, history, open_accounts, outcomes, running, transfer
 from tests.projecting import eventually
@@ -255,6 +262,37 @@ def test_what_is_changed_beside_the_journal_is_answered_once_the_standby_has_it(
         assert client.delete(path).status_code == 503
         want_standby(operator, "")
         assert client.delete(path).status_code in (204, 404)
+
+
+def test_nothing_is_signed_that_no_standby_has(
+    database: Database,
+    operator: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody can take back a checkpoint that was told."""
+    monkeypatch.setattr(session, "CONFIRM_SECONDS", 0.2)
+    install(database)
+    with running(database) as ledger, database.connect("tree") as connection:
+        open_accounts(ledger, "a", "b")
+        keys = take_keys(connection, [])
+        claim = Claim(SEALS, 1, uuid4(), "running")
+        take_over(connection, claim)
+        prepare_session(connection)
+        want_standby(operator, "nobody")
+        try:
+            moved = ledger.execute(transfer("a", "b", 7))
+            cut_short(operator, "tallystick writer")
+            size = len(history(database))
+            assert advance(connection, claim, read_batch(connection, SEALS, 0, size), 0.0, None)
+            with database.connect("sealer") as sealer, pytest.raises(NotReplicated):
+                seal(sealer, keys)
+            assert read_newest(connection) is None
+        finally:
+            want_standby(operator, "")  # or the ledger never ends
+        moved.result()
+        with database.connect("sealer") as sealer:
+            seal(sealer, keys)
+        assert (found := read_newest(connection)) is not None and found.size == size
 
 
 @pytest.mark.parametrize("ask", [execute, by_libpq])
