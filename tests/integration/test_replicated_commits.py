@@ -144,7 +144,13 @@ def by_libpq_together(connection: Session, table: str) -> None:
     Statements(connection).run_together(begin, Bound(Statement("write", WRITE.format(table)), {}), commit)
 
 
-@pytest.mark.parametrize("write", [execute, in_a_transaction, in_a_pipeline, by_libpq, by_libpq_together])
+def before_an_error(connection: Session, table: str) -> None:
+    connection.execute(f"BEGIN; {WRITE.format(table)}; COMMIT; SELECT 1/0".encode())
+
+
+@pytest.mark.parametrize(
+    "write", [execute, in_a_transaction, in_a_pipeline, before_an_error, by_libpq, by_libpq_together]
+)
 def test_a_commit_whose_wait_is_cancelled_is_no_success(
     write: Callable[[Session, str], None], database: Database, operator: psycopg.Connection[Any]
 ) -> None:
