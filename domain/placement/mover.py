@@ -14,6 +14,7 @@ from psycopg import Connection
 
 from domain.journal.encoding import decode
 from domain.journal.reader import read_aggregates
+from domain.journal.session import confirm
 from domain.journal.shown_positions import read_shown_positions
 from domain.journal.snapshots import keep
 from domain.model.accounts import Account
@@ -191,7 +192,11 @@ class Mover:
             keep(new, [(stream, state) for stream, state in found if isinstance(state, Account)])
 
     def _arrive(self, old: Connection[Any], new: Connection[Any]) -> Digest:
-        """Let the ledger arrive, and return the digest that both places had of it."""
+        """Let the ledger arrive, and return the digest that both places had of it.
+
+        If an earlier run let it go, a standby of the old place may lack that, and would be written as well.
+        """
+        confirm(old)
         row = last_of_ledger(old, self._ledger)
         assert row is not None
         left = decode(*row)

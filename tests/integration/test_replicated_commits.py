@@ -26,6 +26,9 @@ from domain.journal.statements import Bound, Statement, Statements
 from domain.model.accounts import Account
 from domain.model.errors import JournalUnavailable
 from domain.model.streams import account_stream
+from domain.placement.installations import Installation
+from domain.placement.mover import Mover, Progress
+from domain.placement.moves import standing
 from projections.audit import one_instant, violations
 from projections.engine.batches import Claim, advance, read_batch, take_over
 from projections.read_models.seals import PROJECTION as SEALS
@@ -34,7 +37,7 @@ from projections.running.standing import prepare_session
 from projections.transparency.checkpoints import read_newest, take_keys
 from projections.transparency.signer import seal
 from scripts.serving.embedded_postgres import EmbeddedPostgres
-from tests.ledgers import folded, history, open_accounts, outcomes, running, transfer
+from tests.ledgers import CONTEXT, folded, history, open_accounts, outcomes, running, transfer
 from tests.projecting import eventually
 from tests.service import serving
 from tests.standbys import base_backup, home
@@ -299,6 +302,45 @@ def test_nothing_is_signed_that_no_standby_has(
         with database.connect("sealer") as sealer:
             seal(sealer, keys)
         assert (found := read_newest(connection)) is not None and found.size == size
+
+
+def test_a_ledger_arrives_once_a_standby_knows_that_it_left(
+    ledger: LedgerApplication,
+    database: Database,
+    operator: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise that standby would be written as well."""
+    monkeypatch.setattr(session, "CONFIRM_SECONDS", 0.2)
+    west = database._replace(schema="west")
+    migrate(west)
+    places = Installation("east", database), Installation("west", west)
+
+    def want_one(progress: Progress) -> None:
+        if progress.step == "leave":
+            want_standby(operator, "nobody")
+
+    with (
+        database.connect("east") as of_east,
+        west.connect("west") as of_west,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        try:
+            moving = thread.submit(Mover("main", *places, CONTEXT, want_one).run)
+            cut_short(operator, "tallystick place")
+            with pytest.raises(NotReplicated):
+                moving.result()
+            found = standing(of_east, "main")
+            assert found is not None and found.state == "left"
+            with pytest.raises(NotReplicated):
+                Mover("main", *places, CONTEXT).run()
+            found = standing(of_west, "main")
+            assert found is not None and found.state == "arriving"
+        finally:
+            want_standby(operator, "")
+        Mover("main", *places, CONTEXT).run()
+        found = standing(of_west, "main")
+        assert found is not None and found.state == "here"
 
 
 @pytest.mark.parametrize("ask", [execute, by_libpq])
