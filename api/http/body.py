@@ -97,20 +97,23 @@ async def read_body(
     `RequestTimeout` if the body is not complete within `BODY_TIMEOUT_SECONDS`. These close the connection, because what
     follows on it would be the rest of this body.
     """
-    announced = _announced(headers)
+    announced = announced_length(headers)
     if announced > most:
-        raise _too_large(most)
+        raise too_large(most)
     if announced > LARGE_BODY_BYTES:
         make_room(announced)
     try:
         # Nearly every body has arrived with its head, so it is read without waiting.
         return await within(BODY_TIMEOUT_SECONDS, _read(receive, most, make_room))
     except TimeoutError:
-        raise RequestTimeout(headers=_CLOSE) from None
+        raise too_late() from None
 
 
-def _announced(headers: Mapping[bytes, bytes]) -> int:
-    """Return the announced length, or 0 if none is announced; raise `MalformedRequest` if it is not a length."""
+def announced_length(headers: Mapping[bytes, bytes]) -> int:
+    """Return the announced length, or 0 if none is announced.
+
+    Raises `MalformedRequest` if it is not a length, or the transfer coding is none that is supported.
+    """
     coding = headers.get(b"transfer-encoding")
     # A transfer coding that also compresses is not supported.
     if coding is not None and coding.strip().lower() != b"chunked":
@@ -124,7 +127,13 @@ def _announced(headers: Mapping[bytes, bytes]) -> int:
     return int(digits.lstrip(b"0")[: _MAX_LENGTH_DIGITS + 1] or b"0")
 
 
-def _too_large(most: int) -> BodyTooLarge:
+def too_late() -> RequestTimeout:
+    """Return the refusal of a body that is not complete in time. It closes the connection."""
+    return RequestTimeout(headers=_CLOSE)
+
+
+def too_large(most: int) -> BodyTooLarge:
+    """Return the refusal of a body of more bytes than a route takes. It closes the connection."""
     return BodyTooLarge(
         f"The body is larger than {most} bytes, which is what this route takes.", headers=_CLOSE
     )
@@ -139,7 +148,7 @@ async def _read(receive: Receive, most: int, make_room: Callable[[int], None]) -
         part: bytes = message.get("body", b"")
         size = len(parts) + len(part)
         if size > most:
-            raise _too_large(most)
+            raise too_large(most)
         if size > LARGE_BODY_BYTES:
             make_room(size)
         if not message.get("more_body"):

@@ -4,6 +4,7 @@ Nothing is sent twice. If no whole answer comes, nobody here knows whether the r
 says so.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from urllib.parse import quote
 
@@ -20,9 +21,10 @@ from httpx2 import (
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from api.http.body import BODY_TIMEOUT_SECONDS, announced_length, too_large, too_late
 from api.http.consistency import MAX_WAIT_SECONDS
 from api.http.request import RequestHead
-from api.problems import BodyTooLarge, PrimaryUnanswered, PrimaryUnreachable
+from api.problems import PrimaryUnanswered, PrimaryUnreachable
 from api.service.replica import Replica
 
 CONNECT_SECONDS = 5.0
@@ -46,9 +48,12 @@ _NOT_PASSED_ON = frozenset(
 _NOT_PASSED_BACK = frozenset(
     {
         *(b"connection", b"keep-alive", b"proxy-authenticate", b"te", b"trailer", b"transfer-encoding"),
-        *(b"upgrade", b"date"),
+        *(b"upgrade", b"date", b"server"),
     }
 )
+
+# They say where the body ends, so nothing can keep them to one connection.
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 async def pass_on(
@@ -57,8 +62,8 @@ async def pass_on(
     """Answer a request with the primary's answer. `operation` is the path that tells what became of it, if there is
     one.
 
-    Raises `ReadOnlyReplica` if the primary's address leads to a replica, `BodyTooLarge`, `PrimaryUnreachable` if
-    nothing was sent, and `PrimaryUnanswered` if no whole answer came.
+    Raises `ReadOnlyReplica` if the primary's address leads to a replica, what `read_body` raises of a body,
+    `PrimaryUnreachable` if nothing was sent, and `PrimaryUnanswered` if no whole answer came.
     """
     head: RequestHead = scope["head"]
     if PSEUDONYM in head.headers.get(b"via", b""):
@@ -88,7 +93,7 @@ def announce_wait(scope: Scope, replica: Replica, route: str) -> None:
     headers: Mapping[bytes, bytes] = scope["head"].headers
     is_plain = b"authorization" in headers and b"content-length" not in headers
     if replica.forwards and is_plain and replica.may_announce(route):
-        replica.announce(_request(scope, _nothing, replica.primary_url, 0))
+        replica.announce(route, _request(scope, _nothing, replica.primary_url, 0))
 
 
 async def _nothing() -> Message:
@@ -116,23 +121,30 @@ def _request(scope: Scope, receive: Receive, primary_url: str, max_body_bytes: i
     }
     return Request(
         scope["method"],
-        url.copy_with(raw_path=url.raw_path.rstrip(b"/") + target),
+        url,
         headers=list(_headers(scope, url)),
         stream=_Body(receive, scope["head"].headers, max_body_bytes),
-        extensions={"timeout": timeout},
+        # As it was sent: a URL would lose its segments "." and "..", and lead to another route than was judged here.
+        extensions={"timeout": timeout, "target": url.raw_path.rstrip(b"/") + target},
     )
 
 
 def _headers(scope: Scope, url: URL) -> Iterator[tuple[bytes, bytes]]:
     head: RequestHead = scope["head"]
+    left_out = _NOT_PASSED_ON | _named_in(head.headers.get(b"connection", b""))
     yield b"host", url.netloc
     for name, value in scope["headers"]:
-        if name not in _NOT_PASSED_ON:
-            yield name, value
+        if name not in left_out:
+            yield name, value.strip(b" \t")  # white space around a value is no part of it (RFC 9110 §5.5)
     given = head.headers.get(b"via")
-    yield b"via", PSEUDONYM if given is None else given + b", " + PSEUDONYM
+    yield b"via", PSEUDONYM if given is None else given.strip(b" \t") + b", " + PSEUDONYM
     yield b"correlation-id", head.conversation.correlation_id.encode()
     yield b"traceparent", head.conversation.traceparent.encode()
+
+
+def _named_in(connection: bytes) -> frozenset[bytes]:
+    """Return the headers that are of one connection only because its `Connection` header names them."""
+    return frozenset(name.strip(b" \t").lower() for name in connection.split(b",")) - _FRAMING
 
 
 class _Body(AsyncByteStream):
@@ -142,34 +154,32 @@ class _Body(AsyncByteStream):
         self._receive = receive
         self._has_body = b"content-length" in headers or b"transfer-encoding" in headers
         self._max_bytes = max_bytes
-        announced = headers.get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > max_bytes:
-            raise self._too_large
+        if announced_length(headers) > max_bytes:
+            raise too_large(max_bytes)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
+        size, until = 0, asyncio.get_running_loop().time() + BODY_TIMEOUT_SECONDS
         while self._has_body:
-            message = await self._receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await self._receive()
+            except TimeoutError:
+                raise too_late() from None
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             part: bytes = message.get("body", b"")
             size += len(part)
             if size > self._max_bytes:
-                raise self._too_large
+                raise too_large(self._max_bytes)
             if part:
                 yield part
             self._has_body = message.get("more_body", False)
 
-    @property
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(
-            f"The body is larger than {self._max_bytes} bytes, which is what this route takes."
-        )
-
 
 async def _send_back(response: Response, send: Send) -> None:
     headers = [(name.lower(), value) for name, value in response.headers.raw]
-    kept = [(name, value) for name, value in headers if name not in _NOT_PASSED_BACK]
+    left_out = _NOT_PASSED_BACK | _named_in(response.headers.get("connection", "").encode("latin-1"))
+    kept = [(name, value) for name, value in headers if name not in left_out]
     await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
     async for part in response.aiter_raw():
         await send({"type": "http.response.body", "body": part, "more_body": True})

@@ -25,7 +25,7 @@ class Replica:
         self.max_replay_lag_seconds = max_replay_lag_seconds
         self._transport: AsyncBaseTransport | None = AsyncHTTPTransport(limits=LIMITS) if forwards else None
         self._announce_at: dict[str, float] = {}
-        self._announcing: set[asyncio.Task[None]] = set()
+        self._announcing: dict[str, asyncio.Task[None]] = {}
 
     @property
     def forwards(self) -> bool:
@@ -45,18 +45,21 @@ class Replica:
         return await self._transport.handle_async_request(request)
 
     def may_announce(self, route: str) -> bool:
-        """Tell whether a read of a route may be announced now, and count it as announced."""
+        """Tell whether a read of a route may be announced now, and count it as announced.
+
+        Not while one still waits at the primary: that one wants the rows of the same projection, and each takes a
+        connection.
+        """
         now = monotonic()
-        may = now >= self._announce_at.get(route, 0.0)
+        may = route not in self._announcing and now >= self._announce_at.get(route, 0.0)
         if may:
             self._announce_at[route] = now + ANNOUNCE_SECONDS
         return may
 
-    def announce(self, read: Request) -> None:
+    def announce(self, route: str, read: Request) -> None:
         """Let the primary know that somebody waits here, by reading there as well. The answer is dropped."""
-        announcing = asyncio.ensure_future(self._announced(read))
-        self._announcing.add(announcing)
-        announcing.add_done_callback(self._announcing.discard)
+        announcing = self._announcing[route] = asyncio.ensure_future(self._announced(read))
+        announcing.add_done_callback(lambda _: self._announcing.pop(route, None))
 
     async def _announced(self, read: Request) -> None:
         try:
@@ -67,7 +70,7 @@ class Replica:
 
     async def close(self) -> None:
         """Close the connections to the primary."""
-        for announcing in tuple(self._announcing):
+        for announcing in tuple(self._announcing.values()):
             announcing.cancel()
         if self._transport is not None:
             await self._transport.aclose()

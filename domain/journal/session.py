@@ -74,6 +74,9 @@ class Session(Connection[Any]):
                     raise
                 self._look_after()
                 gen = _going_on(gen)
+            except psycopg.Error:
+                self.require_replicated()  # what failed may have come after a commit
+                raise
             else:
                 self.require_replicated()
                 return found

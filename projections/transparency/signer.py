@@ -4,6 +4,9 @@ Before it signs, it proves that the tree has grown out of the one it signed last
 checkpoint is not as it was signed, somebody changed the journal, the tree or the checkpoints. Then nothing more is
 signed, and the projection `seals` halts with the reason. If an operator resumes it, the proof is tried again.
 
+With a synchronous standby, it signs only what the standby has. A checkpoint that was told to somebody cannot be taken
+back, and after a failover the journal would have other events below it.
+
 Any number of projectors may run. One of them holds the place to sign.
 """
 
@@ -16,6 +19,7 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from domain.journal.database import Database
+from domain.journal.session import confirm
 from domain.transparency.checkpoints import Checkpoint, open_checkpoint
 from domain.transparency.merkle_tree import consistency_path, root, verify_consistency
 from domain.transparency.signed_notes import InvalidNote, Signer, Verifier
@@ -84,6 +88,7 @@ def seal(connection: Connection[Any], keys: Keys, known: tuple[int, int] | None 
         halt(connection, found.version, found.contradiction)
         return None
     if found.root is not None:
+        confirm(connection)
         checkpoint = Checkpoint(keys.signers[0].name, found.size, found.root)
         keep(connection, checkpoint, checkpoint.signed(keys.signers))
     return found

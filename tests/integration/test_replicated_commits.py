@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -25,9 +26,18 @@ from domain.journal.statements import Bound, Statement, Statements
 from domain.model.accounts import Account
 from domain.model.errors import JournalUnavailable
 from domain.model.streams import account_stream
+from domain.placement.installations import Installation
+from domain.placement.mover import Mover, Progress
+from domain.placement.moves import standing
 from projections.audit import one_instant, violations
+from projections.engine.batches import Claim, advance, read_batch, take_over
+from projections.read_models.seals import PROJECTION as SEALS
+from projections.registry import install
+from projections.running.standing import prepare_session
+from projections.transparency.checkpoints import read_newest, take_keys
+from projections.transparency.signer import seal
 from scripts.serving.embedded_postgres import EmbeddedPostgres
-from tests.ledgers import folded, history, open_accounts, outcomes, running, transfer
+from tests.ledgers import CONTEXT, folded, history, open_accounts, outcomes, running, transfer
 from tests.projecting import eventually
 from tests.service import serving
 from tests.standbys import base_backup, home
@@ -137,7 +147,13 @@ def by_libpq_together(connection: Session, table: str) -> None:
     Statements(connection).run_together(begin, Bound(Statement("write", WRITE.format(table)), {}), commit)
 
 
-@pytest.mark.parametrize("write", [execute, in_a_transaction, in_a_pipeline, by_libpq, by_libpq_together])
+def before_an_error(connection: Session, table: str) -> None:
+    connection.execute(f"BEGIN; {WRITE.format(table)}; COMMIT; SELECT 1/0".encode())
+
+
+@pytest.mark.parametrize(
+    "write", [execute, in_a_transaction, in_a_pipeline, before_an_error, by_libpq, by_libpq_together]
+)
 def test_a_commit_whose_wait_is_cancelled_is_no_success(
     write: Callable[[Session, str], None], database: Database, operator: psycopg.Connection[Any]
 ) -> None:
@@ -255,6 +271,76 @@ def test_what_is_changed_beside_the_journal_is_answered_once_the_standby_has_it(
         assert client.delete(path).status_code == 503
         want_standby(operator, "")
         assert client.delete(path).status_code in (204, 404)
+
+
+def test_nothing_is_signed_that_no_standby_has(
+    database: Database,
+    operator: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody can take back a checkpoint that was told."""
+    monkeypatch.setattr(session, "CONFIRM_SECONDS", 0.2)
+    install(database)
+    with running(database) as ledger, database.connect("tree") as connection:
+        open_accounts(ledger, "a", "b")
+        keys = take_keys(connection, [])
+        claim = Claim(SEALS, 1, uuid4(), "running")
+        take_over(connection, claim)
+        prepare_session(connection)
+        want_standby(operator, "nobody")
+        try:
+            moved = ledger.execute(transfer("a", "b", 7))
+            cut_short(operator, "tallystick writer")
+            size = len(history(database))
+            assert advance(connection, claim, read_batch(connection, SEALS, 0, size), 0.0, None)
+            with database.connect("sealer") as sealer, pytest.raises(NotReplicated):
+                seal(sealer, keys)
+            assert read_newest(connection) is None
+        finally:
+            want_standby(operator, "")  # or the ledger never ends
+        moved.result()
+        with database.connect("sealer") as sealer:
+            seal(sealer, keys)
+        assert (found := read_newest(connection)) is not None and found.size == size
+
+
+def test_a_ledger_arrives_once_a_standby_knows_that_it_left(
+    ledger: LedgerApplication,
+    database: Database,
+    operator: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise that standby would be written as well."""
+    monkeypatch.setattr(session, "CONFIRM_SECONDS", 0.2)
+    west = database._replace(schema="west")
+    migrate(west)
+    places = Installation("east", database), Installation("west", west)
+
+    def want_one(progress: Progress) -> None:
+        if progress.step == "leave":
+            want_standby(operator, "nobody")
+
+    with (
+        database.connect("east") as of_east,
+        west.connect("west") as of_west,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        try:
+            moving = thread.submit(Mover("main", *places, CONTEXT, want_one).run)
+            cut_short(operator, "tallystick place")
+            with pytest.raises(NotReplicated):
+                moving.result()
+            found = standing(of_east, "main")
+            assert found is not None and found.state == "left"
+            with pytest.raises(NotReplicated):
+                Mover("main", *places, CONTEXT).run()
+            found = standing(of_west, "main")
+            assert found is not None and found.state == "arriving"
+        finally:
+            want_standby(operator, "")
+        Mover("main", *places, CONTEXT).run()
+        found = standing(of_west, "main")
+        assert found is not None and found.state == "here"
 
 
 @pytest.mark.parametrize("ask", [execute, by_libpq])

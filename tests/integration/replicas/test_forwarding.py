@@ -1,5 +1,6 @@
 """What a replica passes on to the primary, and what it says when no answer comes back."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import pytest
 
 from api.client import Policy, credit, debit, expect_done
 from api.client.synchronous import Tallystick
+from api.service.replica import Replica
 from tests.contract.books import Book, new_book
 from tests.contract.serving import KEY, replica_of
 from tests.faulty_proxy import Fault, FaultyProxy
@@ -146,6 +148,117 @@ def test_a_client_ends_in_done_whatever_is_lost(pair: Pair, book: Book) -> None:
             for number in range(5):
                 expect_done(ledger.post(debit("a", 1), credit("b", 1), key=f"order-{number}"))
     assert book.account("b").json()["balance"] == 5
+
+
+def exchanged(url: str, request: bytes) -> tuple[int, bytes]:
+    """Send the bytes of a request; return the status and all that was answered."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 30) as connection:
+        connection.sendall(request)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    return int(answer.split(b" ", 2)[1]), answer
+
+
+def written(method: str, path: str, *fields: str, body: bytes = b"") -> bytes:
+    """A request as no library writes it."""
+    named = ("Host: ledger", f"Authorization: Bearer {KEY}", "Connection: close", *fields)
+    return "\r\n".join((f"{method} {path} HTTP/1.1", *named, "", "")).encode() + body
+
+
+ENTRIES = (
+    b'{"entries":[{"account":"a","direction":"debit","amount":1},'
+    b'{"account":"b","direction":"credit","amount":1}]}'
+)
+OF_ENTRIES = ("Content-Type: application/json", f"Content-Length: {len(ENTRIES)}")
+
+
+@pytest.mark.parametrize("key", ["..", ".", "%2e%2e", "a%2Fb", "a;b", "|", "%zz"])
+def test_a_path_leads_to_the_same_route_of_the_primary(key: str, pair: Pair, book: Book) -> None:
+    """Also one with segments that a library for addresses would resolve."""
+    for path in (f"operations/{key}", f"accounts/{key}", f"transactions/{key}/void"):
+        method = "POST" if path.endswith("void") else "GET"
+        fields = (f"Idempotency-Key: {uuid4()}", "Content-Type: application/json", "Content-Length: 2")
+        asked = written(method, f"{book.path}/{path}", *fields, body=b"{}")
+        (status, answer), by_primary = (exchanged(url, asked) for url in (pair.forwarding, pair.served.url))
+        assert status == by_primary[0] == 404
+        code = answer.partition(b'"code":"')[2].partition(b'"')[0]
+        assert code and b'"code":"%b"' % code in by_primary[1]
+
+
+def test_what_surrounds_the_value_of_a_header_is_not_passed_on(pair: Pair, book: Book) -> None:
+    asked = written(
+        "POST",
+        f"{book.path}/transactions",
+        "Idempotency-Key:\t spaced \t ",
+        "Via: 1.1 other ",
+        "Other:",
+        *OF_ENTRIES,
+        body=ENTRIES,
+    )
+    status, answer = exchanged(pair.forwarding, asked)
+    assert status == 201, answer
+    assert answer.lower().count(b"\r\nserver:") == 1
+    assert book.operation("spaced").json()["state"] == "completed"
+
+
+def test_headers_of_one_connection_are_not_passed_on(pair: Pair, book: Book) -> None:
+    """`Connection` names them."""
+    fields = ("Connection: Dry, Idempotency-Key, Content-Length", "Dry: 1", "Idempotency-Key: k")
+    asked = written("POST", f"{book.path}/transactions", *fields, *OF_ENTRIES, body=ENTRIES)
+    status, answer = exchanged(pair.forwarding, asked)
+    assert status == 400 and b"idempotency_key_missing" in answer
+
+
+def test_a_transfer_coding_that_nobody_supports_is_refused_before_anything_is_sent(
+    pair: Pair, book: Book
+) -> None:
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(ENTRIES), ENTRIES)
+    for coding, wanted in (("gzip, chunked", 400), ("Chunked", 201)):
+        fields = (f"Transfer-Encoding: {coding}", "Content-Type: application/json", "Idempotency-Key: k")
+        asked = written("POST", f"{book.path}/transactions", *fields, body=chunks)
+        status, answer = exchanged(pair.forwarding, asked)
+        assert status == wanted, answer
+
+
+def test_a_body_that_does_not_arrive_keeps_no_connection_to_the_primary(
+    pair: Pair, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.http.forwarding.BODY_TIMEOUT_SECONDS", 0.3)
+    fields = ("Idempotency-Key: late", *OF_ENTRIES)
+    asked = written("POST", f"{book.path}/transactions", *fields, body=ENTRIES[:10])
+    status, answer = exchanged(pair.forwarding, asked)
+    assert status == 408 and b"request_timeout" in answer
+    assert book.operation("late").status_code == 404
+
+
+def test_reads_that_wait_leave_the_primary_s_connections_to_others() -> None:
+    """Only one of each route waits there."""
+
+    async def announce() -> list[bool]:
+        replica = Replica("http://primary", forwards=True)
+        answered = asyncio.Event()
+
+        async def send(request: httpx2.Request) -> httpx2.Response:
+            await answered.wait()
+            return httpx2.Response(200)
+
+        replica.send = send  # type: ignore[method-assign]
+        told = []
+        for route in ("/a", "/a", "/b", "/a"):
+            replica._announce_at.clear()
+            told.append(replica.may_announce(route))
+            if told[-1]:
+                replica.announce(route, httpx2.Request("GET", f"http://primary{route}"))
+            await asyncio.sleep(0)
+        answered.set()
+        while replica._announcing:
+            await asyncio.sleep(0)
+        replica._announce_at.clear()
+        told.append(replica.may_announce("/a"))
+        await replica.close()
+        return told
+
+    assert asyncio.run(announce()) == [True, False, True, False, True]
 
 
 def test_a_replica_that_takes_a_replica_for_its_primary_is_told_so(pair: Pair, book: Book) -> None:
