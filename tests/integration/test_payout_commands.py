@@ -154,7 +154,8 @@ def test_what_is_no_payout_or_no_reason(database: Database, ledger: LedgerApplic
     for arguments in absent:
         result = run(payouts, database, *arguments)
         assert (result.exit_code, result.stdout) == (3, ""), arguments
-        assert len(result.stderr.splitlines()) == 1 and "here is no" in result.stderr
+        # A service that other tests of this process use may log beside it.
+        assert sum("here is no" in line for line in result.stderr.splitlines()) == 1
     wrong: Sequence[tuple[object, ...]] = (
         ("show", "x"),
         ("complete", nobody),
@@ -244,7 +245,8 @@ def test_what_is_no_webhook_no_delivery_and_no_reason(database: Database, hook: 
     for arguments in absent:
         result = run(webhooks, database, *arguments)
         assert (result.exit_code, result.stdout) == (3, ""), arguments
-        assert len(result.stderr.splitlines()) == 1 and "here is no" in result.stderr
+        # A service that other tests of this process use may log beside it.
+        assert sum("here is no" in line for line in result.stderr.splitlines()) == 1
     wrong: Sequence[tuple[object, ...]] = (
         ("retry", hook.id),
         ("retry", hook.id, 1, "--failed"),
