@@ -134,7 +134,6 @@ class Service(NamedTuple):
     def _query(self, function: Callable[[Connection[Any]], Read]) -> Read:
         with connected(self.ledger) as connection:
             found = function(connection)
-            confirm(
-                connection
-            )  # a change that was made before is answered as well, without a commit of its own
+            # A change that was made before is answered as well, without a commit of its own.
+            confirm(connection)
             return found
