@@ -159,7 +159,10 @@ class Cluster:
         return (primary.name, started_at) if primary and started_at else None
 
     def is_healthy(self) -> bool:
-        """Tell whether one member is the primary, both others follow it, and one of them synchronously if wanted."""
+        """Tell whether one member is the primary, both others follow it, and one of them synchronously if wanted.
+
+        PostgreSQL calls a standby synchronous before etcd does, and only the one that etcd names may be promoted.
+        """
         primary = self.primary()
         if primary is None:
             return False
@@ -168,7 +171,7 @@ class Cluster:
             return False  # it does not hold etcd's lock, so its failover would wait until that is sure
         followers = state.get("replication", [])
         streaming = [each for each in followers if each.get("state") == "streaming"]
-        is_safe = any(each.get("sync_state") == "sync" for each in streaming)
+        is_safe = any(member.state().get("sync_standby") for member in self.members.values())
         return len(streaming) == 2 and (is_safe or not self._wants_standby)
 
     def await_health(self) -> Member:
