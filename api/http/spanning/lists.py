@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from api.http.call import Call
 from api.http.consistency import preferences
-from api.http.endpoint import Call
 from api.http.pages import PAGE_BYTES, fitting, page, projected_page
 from api.http.responses import Answer, json_answer
 from api.http.spanning.asking import PATIENCE_SECONDS, Told, ask_all
