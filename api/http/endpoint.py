@@ -34,8 +34,15 @@ from api.http.cursors import decode_cursor, list_identity
 from api.http.declaration import OVERSEER, Concerns, Declaration
 from api.http.fields import body_errors, query_errors
 from api.http.idempotency import idempotency_key
-from api.http.replicas.copies import answer_from_copy, is_passed_on, operation_of, require_copied
+from api.http.replicas.copies import (
+    answer_from_copy,
+    is_passed_on,
+    noting_head,
+    operation_of,
+    require_copied,
+)
 from api.http.replicas.forwarding import pass_on
+from api.http.replicas.placed_copies import asked_of_copies
 from api.http.request import SESSION, RequestHead
 from api.http.responses import (
     DRY_RUN,
@@ -80,6 +87,7 @@ class Endpoint:
         self.path = declared.path
         self.path_regex, *_ = compile_path(declared.path)
         self._handle: Handler = declared.handler
+        self._handle_from_copy: Handler = noting_head(declared.handler)
         self._names_ledger = declared.names_ledger
         self._takes_installation = declared.takes_installation
         self._place = TypeAdapter(declared.place) if declared.place is not None else None
@@ -138,12 +146,12 @@ class Endpoint:
         if is_dry_run:
             scope["is_dry_run"] = True  # read when a refusal is answered
         replica = call.service.replica
+        is_placed = "service" in scope
         if replica is not None:
-            answer = await answer_from_copy(self.declared, call, scope, replica, self._serve)
+            serve = partial(self._serve_where_placed, scope=scope) if is_placed else self._serve
+            answer = await answer_from_copy(self.declared, call, scope, replica, serve)
         else:
-            answer = await (
-                self._serve_where_placed(call, scope) if "service" in scope else self._serve(call)
-            )
+            answer = await (self._serve_where_placed(call, scope) if is_placed else self._serve(call))
         if "place" in scope:
             scope["place"].end_work()
         if isinstance(answer, Streamed):
@@ -165,14 +173,13 @@ class Endpoint:
         """Return the answer of the handler, in the positions that the ledger shows if it has moved."""
         ledger = call.path_params.get("ledger")
         positions = None if ledger is None else await call.service.shown_positions(ledger)
+        handle = self._handle if call.service.replica is None else self._handle_from_copy
         if positions is None:
-            return await self._handle(call)
+            return await handle(call)
         place = mapped_place(call.cursor_position, positions.own)
         query = own_query(call.query, positions)
         try:
-            answer = await self._handle(
-                replace(call, query=query, cursor_position=place, positions=positions)
-            )
+            answer = await handle(replace(call, query=query, cursor_position=place, positions=positions))
         except LedgerError as refusal:
             show_refusal(refusal, positions, call.service.position())
             raise
@@ -185,10 +192,12 @@ class Endpoint:
             scope["service"] = service  # read when a refusal is answered
             return await self._serve(call if service is call.service else replace(call, service=service))
 
-        if self._names_ledger:
+        if not self._names_ledger:
+            answer = await serve(call.service)
+        elif call.service.replica is None:
             answer = await call.installations.asked(call.ledger, call.service, serve)
         else:
-            answer = await serve(call.service)
+            answer = await asked_of_copies(call, scope, serve)
         return answer._replace(headers={**answer.headers, INSTALLATION: scope["service"].name})
 
     def _keep_room(self, call: Call[Any, Any], scope: Scope, size: int) -> None:

@@ -122,7 +122,7 @@ async def _looked_at(service: Service) -> dict[str, Any]:
         shown = await _shown(service, readiness)
     except (JournalUnavailable, PostgresError) as error:
         why = error.reason if isinstance(error, JournalUnavailable) else "denied"
-        readiness = Readiness(None, None, why)
+        readiness = (Readiness if service.replica is None else ReplicaReadiness)(None, None, why)
         shown = {"checks": _words(readiness), "projections": []}
     return _standing(service, readiness, shown)
 
