@@ -110,8 +110,8 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Application:
             yield {"service": installations.home, "installations": installations}
         finally:
             learning.cancel()
-            if (replica := installations.home.replica) is not None:
-                await replica.close()
+            if shared.replica is not None:
+                await shared.replica.close()
             await asyncio.get_running_loop().run_in_executor(None, _stop, installations, shared)
 
     return Application(cors_origins=settings.allowed_origins, lifespan=lifespan, tracer=tracer)
@@ -130,6 +130,7 @@ class Shared(NamedTuple):
     room: BodyRoom
     answers: AnswerRoom
     log: RequestLog
+    replica: Replica | None
 
 
 def _shared(
@@ -152,7 +153,16 @@ def _shared(
         providers = {name: TracedProvider(name, provider, tracer) for name, provider in providers.items()}
     rooms = BodyRoom(), AnswerRoom()
     return Shared(
-        metrics, applications, ledger_map, siblings, providers, document, tracer, *rooms, RequestLog()
+        metrics,
+        applications,
+        ledger_map,
+        siblings,
+        providers,
+        document,
+        tracer,
+        *rooms,
+        RequestLog(),
+        _replica(settings) if settings.read_only else None,
     )
 
 
@@ -210,7 +220,7 @@ def _start_one(
         checkpoints=CheckpointWatch(),
         figures=FiguresReader(),
         log=shared.log,
-        replica=_replica(settings) if settings.read_only else None,
+        replica=shared.replica,
     )
 
 
@@ -219,6 +229,7 @@ def _replica(settings: Settings) -> Replica:
         settings.primary_url,
         forwards=settings.forward,
         max_replay_lag_seconds=settings.max_replay_lag_seconds,
+        is_placement=settings.is_placement,
     )
 
 

@@ -187,14 +187,6 @@ class Settings(BaseSettings):
         return key
 
     @model_validator(mode="after")
-    def _is_a_copy_of_one_installation(self) -> "Settings":
-        if self.read_only and self.is_placement:
-            raise ValueError(
-                "a service that only reads has one installation: leave TALLYSTICK_INSTALLATIONS out"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _has_each_installation_once(self) -> "Settings":
         places = [_place_of(installation) for installation in self.placed("")]
         for number, place in enumerate(places):

@@ -26,8 +26,8 @@ from api.console.signing_in import (
     to_sign_in,
 )
 from api.console.turns import Turns
-from api.http.forwarding import pass_on
 from api.http.middleware import refusal_of
+from api.http.replicas.forwarding import pass_on
 from api.http.responses import HTML, Answer, prefers
 from api.problems import MethodNotAllowed, PathNotFound
 from api.service.replica import Replica

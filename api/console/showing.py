@@ -126,7 +126,8 @@ def page_answer(
         "state": state,
         "correlation_id": scope["head"].conversation.correlation_id,
         "now": instant,
-        "copied_position": view.service.position() if view.service.replica is not None else None,
+        "is_copy": view.service.replica is not None,
+        "copied_position": None if view.installations else view.service.position(),
     }
     return Answer(
         status, rendered(template, {**shared, **values}), {"Console-State": state} if state else {}, HTML

@@ -178,6 +178,11 @@ class Declaration:
         return self.spans is Spans.ALL and self.place is not None
 
     @cached_property
+    def awaits_any(self) -> bool:
+        """Whether it lists what all installations have, at a `min_position` that may be of any of them."""
+        return self.spans_list and self.projected
+
+    @cached_property
     def writes(self) -> bool:
         """Whether requests go through the writer."""
         return self.method != "GET" and self.consistency is Consistency.LINEARIZABLE

@@ -11,10 +11,9 @@ from contextlib import suppress
 from functools import partial
 from time import monotonic
 from types import GenericAlias
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec
 from urllib.parse import parse_qsl
 
-from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.routing import compile_path
@@ -30,19 +29,25 @@ from api.http.body import (
     require_storable,
     require_uncoded,
 )
-from api.http.consistency import Prefer, preferences
-from api.http.cursors import decode_cursor, encode_cursor, list_identity
+from api.http.call import Call
+from api.http.cursors import decode_cursor, list_identity
 from api.http.declaration import OVERSEER, Concerns, Declaration
 from api.http.fields import body_errors, query_errors
-from api.http.forwarding import announce_wait, operation_path, pass_on
 from api.http.idempotency import idempotency_key
+from api.http.replicas.copies import (
+    answer_from_copy,
+    is_passed_on,
+    noting_head,
+    operation_of,
+    require_copied,
+)
+from api.http.replicas.forwarding import pass_on
+from api.http.replicas.placed_copies import asked_of_copies
 from api.http.request import SESSION, RequestHead
 from api.http.responses import (
     DRY_RUN,
-    HEAD,
     INSTALLATION,
     JSON,
-    POSITION,
     Answer,
     Streamed,
     unless_unchanged,
@@ -58,70 +63,15 @@ from api.service.installations import Installations
 from api.service.key_cache import KNOWN_FOR_SECONDS
 from api.service.replica import Replica
 from api.service.service import Service
-from domain.journal.shown_positions import ShownPositions
-from domain.model.errors import JournalUnavailable, LedgerError, NotFound
+from domain.model.errors import JournalUnavailable, LedgerError
 from domain.model.events import Context
 
-QueryT = TypeVar("QueryT", bound=BaseModel)
-BodyT = TypeVar("BodyT")
-Judged = TypeVar("Judged")
 Declared = ParamSpec("Declared")
 
 MAX_QUERY_PARAMETERS = 100
 
 
 _BEGINNINGS = re.compile(r"(?:^|,)[ \t]*(?:Bearer|Basic|Digest|Negotiate)(?=[ \t,]|$)", re.IGNORECASE)
-
-
-class Call(Struct, Generic[QueryT, BodyT], frozen=True):
-    """A request that was found well-formed and allowed.
-
-    `service` is that of the installation that the route's `spans` leads to; home's if it spans all.
-    `path_params` are the parameters in the path. `raw_body` is the body as sent, before defaults were filled in.
-    `cursor_position` is the place that the cursor names, and `list_id` identifies the list. For a list that spans the
-    installations of a placement, it has a place for each by name. `positions` says where positions of this journal are
-    shown, None if as they are.
-    """
-
-    service: Service
-    installations: Installations
-    caller: Key
-    context: Context
-    path: str
-    path_params: Mapping[str, str]
-    headers: Mapping[bytes, bytes]
-    query: QueryT
-    body: BodyT
-    raw_body: Any
-    key: str
-    cursor_position: Any
-    list_id: str
-    positions: ShownPositions | None = None
-
-    @property
-    def ledger(self) -> str:
-        """The ledger in the path."""
-        return self.path_params["ledger"]
-
-    @property
-    def prefer(self) -> Prefer:
-        """The preferences of the request."""
-        return preferences(self.headers.get(b"prefer"))
-
-    @property
-    def installation(self) -> str | None:
-        """The name of the installation that answers in a placement, None if there is no placement."""
-        return self.service.name if self.installations.is_placement else None
-
-    def as_placed(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the body of a thing, with its installation in a placement."""
-        return body if self.installation is None else {**body, "installation": self.installation}
-
-    def cursor_after(self, place: Any) -> str:
-        """Return the cursor of the page after a place in this list."""
-        if self.positions is not None:
-            place = mapped_place(place, self.positions.shown)
-        return encode_cursor(self.list_id, place)
 
 
 Handler = Callable[[Call[Any, Any]], Awaitable[Answer | Streamed]]
@@ -137,6 +87,7 @@ class Endpoint:
         self.path = declared.path
         self.path_regex, *_ = compile_path(declared.path)
         self._handle: Handler = declared.handler
+        self._handle_from_copy: Handler = noting_head(declared.handler)
         self._names_ledger = declared.names_ledger
         self._takes_installation = declared.takes_installation
         self._place = TypeAdapter(declared.place) if declared.place is not None else None
@@ -158,15 +109,12 @@ class Endpoint:
         A key that ends during the request is shown nothing more: the result of a long read is not sent, and a stream
         stops. A write that was carried out is answered all the same.
 
-        A replica passes on to the primary what a copy may not answer, if it is told to. What the console asks for is
-        never passed on: it has no key to show.
+        A replica passes on to the primary what a copy may not answer, if it is told to.
         """
         replica: Replica | None = scope["state"]["service"].replica
-        if replica is not None and replica.forwards and self._is_for_primary(scope):
-            headers = scope["head"].headers
-            if SESSION not in headers:
-                await self._pass_on(scope, receive, send, replica)
-                return
+        if replica is not None and is_passed_on(self.declared, scope, replica):
+            await self._pass_on(scope, receive, send, replica)
+            return
         try:
             answer = await self._answer(scope, receive, send)
             if answer is not None:
@@ -176,22 +124,10 @@ class Endpoint:
                 if name in scope:
                     scope[name].leave()
 
-    def _is_for_primary(self, scope: Scope) -> bool:
-        """Tell whether only the primary may answer a request. It then is not for a copy of the ledger."""
-        needs_primary = self.declared.needs_primary
-        if needs_primary is None:
-            return dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("consistency") != "eventual"
-        return needs_primary
-
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, replica: Replica) -> None:
-        declared, operation = self.declared, None
-        if declared.is_keyed:
-            try:
-                key = idempotency_key(scope["head"].headers.get(b"idempotency-key"))
-                operation = operation_path(scope["path_params"], key)
-            except LedgerError:
-                pass  # the primary refuses it
+        declared = self.declared
         try:
+            operation = operation_of(declared, scope)
             await pass_on(scope, receive, send, replica, declared.max_body_bytes, operation)
         except LedgerError:
             if declared.roles:
@@ -202,25 +138,6 @@ class Endpoint:
                     scope["caller"] = caller
             raise
 
-    def _waits(self, call: Call[Any, Any]) -> bool:
-        """Tell whether a read may have to wait for a projection: not each is known to be there."""
-        position = getattr(call.query, "min_position", None) if self.declared.projected else None
-        return position is not None and not call.service.waiter.have_all_reached(position)
-
-    async def _serve_from_copy(
-        self, call: Call[Any, Any], scope: Scope, replica: Replica
-    ) -> Answer | Streamed:
-        """Return the answer of a copy to a read. The console is shown what else it holds, and where it says nothing.
-
-        That something is not in the copy does not mean that it was not recorded.
-        """
-        try:
-            return await self._serve(call)
-        except NotFound:
-            if not self._is_for_primary(scope):
-                raise
-            raise replica.refusal("This copy of the ledger does not have it. The primary may.") from None
-
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Answer | None:
         """Return the answer to a request, or None if it was sent part by part."""
         began = monotonic()
@@ -229,18 +146,14 @@ class Endpoint:
         if is_dry_run:
             scope["is_dry_run"] = True  # read when a refusal is answered
         replica = call.service.replica
+        is_placed = "service" in scope
         if replica is not None:
-            if self._waits(call):
-                announce_wait(scope, replica, self.path)
-            answer = await self._serve_from_copy(call, scope, replica)
+            serve = partial(self._serve_where_placed, scope=scope) if is_placed else self._serve
+            answer = await answer_from_copy(self.declared, call, scope, replica, serve)
         else:
-            answer = await (
-                self._serve_where_placed(call, scope) if "service" in scope else self._serve(call)
-            )
+            answer = await (self._serve_where_placed(call, scope) if is_placed else self._serve(call))
         if "place" in scope:
             scope["place"].end_work()
-        if replica is not None:
-            _note_head(call.service, answer)
         if isinstance(answer, Streamed):
             if scope["method"] == "HEAD":
                 await answer.send_without_parts(send)
@@ -260,14 +173,13 @@ class Endpoint:
         """Return the answer of the handler, in the positions that the ledger shows if it has moved."""
         ledger = call.path_params.get("ledger")
         positions = None if ledger is None else await call.service.shown_positions(ledger)
+        handle = self._handle if call.service.replica is None else self._handle_from_copy
         if positions is None:
-            return await self._handle(call)
+            return await handle(call)
         place = mapped_place(call.cursor_position, positions.own)
         query = own_query(call.query, positions)
         try:
-            answer = await self._handle(
-                replace(call, query=query, cursor_position=place, positions=positions)
-            )
+            answer = await handle(replace(call, query=query, cursor_position=place, positions=positions))
         except LedgerError as refusal:
             show_refusal(refusal, positions, call.service.position())
             raise
@@ -280,10 +192,12 @@ class Endpoint:
             scope["service"] = service  # read when a refusal is answered
             return await self._serve(call if service is call.service else replace(call, service=service))
 
-        if self._names_ledger:
+        if not self._names_ledger:
+            answer = await serve(call.service)
+        elif call.service.replica is None:
             answer = await call.installations.asked(call.ledger, call.service, serve)
         else:
-            answer = await serve(call.service)
+            answer = await asked_of_copies(call, scope, serve)
         return answer._replace(headers={**answer.headers, INSTALLATION: scope["service"].name})
 
     def _keep_room(self, call: Call[Any, Any], scope: Scope, size: int) -> None:
@@ -309,7 +223,7 @@ class Endpoint:
             if declared.ledgers_of:
                 service = await self._allow_thing(installations, caller, names)
         if service.replica is not None:
-            self._require_copied(scope, service.replica)
+            require_copied(declared, scope, service.replica)
         if installations.is_placement:
             if self._names_ledger:
                 service = await installations.of(names["ledger"])
@@ -362,12 +276,6 @@ class Endpoint:
             place,
             listed,
         )
-
-    def _require_copied(self, scope: Scope, replica: Replica) -> None:
-        """Raise `ReadOnlyReplica` unless the copy may answer. To the console it shows whatever it has."""
-        is_read_of_console = SESSION in scope["head"].headers and self.declared.method == "GET"
-        if self._is_for_primary(scope) and not is_read_of_console:
-            raise replica.refusal()
 
     def _allow(self, caller: Key, names: Mapping[str, str]) -> None:
         """Raise `Forbidden` unless the caller has one of the roles, and the ledgers that the request names."""
@@ -484,13 +392,6 @@ async def overseer(call: Call[Any, Any]) -> Key | None:
     except (Unauthenticated, JournalUnavailable):
         return None
     return None if OVERSEER.isdisjoint(caller.roles) or caller.granted is not None else caller
-
-
-def _note_head(service: Service, answer: Answer | Streamed) -> None:
-    """Remember the newest head that was told, so that no refusal names an older one. A writer would know it."""
-    told = answer.headers.get(HEAD) or answer.headers.get(POSITION)
-    if told is not None:
-        service.waiter.note_head(int(told))
 
 
 def _make_room(scope: Scope, caller: Key, size: int) -> None:

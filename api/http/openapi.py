@@ -45,6 +45,8 @@ from domain.model.errors import (
     InvalidRequest,
     JournalUnavailable,
     LedgerError,
+    LedgerMoved,
+    LedgerMoving,
     LedgerNotFound,
     Overloaded,
 )
@@ -175,7 +177,7 @@ def refusals(declared: Declaration) -> Iterator[type[LedgerError]]:
         yield Forbidden
     if declared.body:
         yield from (BodyTooLarge, UnsupportedMediaType, MalformedJson)
-    if declared.needs_primary is not False:
+    if declared.needs_primary is not False or declared.awaits_any:
         yield from (ReadOnlyReplica, PrimaryUnreachable, PrimaryUnanswered)
     yield Overloaded
     if declared.is_keyed:
@@ -184,7 +186,7 @@ def refusals(declared: Declaration) -> Iterator[type[LedgerError]]:
         yield from (CursorInvalid, CursorMismatch)
     yield InvalidRequest
     if declared.names_ledger:
-        yield LedgerNotFound
+        yield from (LedgerNotFound, LedgerMoved, LedgerMoving)
     yield from declared.problems
     if declared.may_lag:
         yield ProjectionBehind

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from msgspec import Raw
 
-from api.http.endpoint import Call
+from api.http.call import Call
 from api.http.responses import DEAD_LETTERS, HEAD, POSITION, Answer, encoded, json_answer
 from projections.engine.live_version import Page, Reading, ends_early
 

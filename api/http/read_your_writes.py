@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from api.http.endpoint import Call
+from api.http.call import Call
 from api.service.service import Service
 from domain.model.errors import NotFound
 from projections.engine.live_version import Page, Reading, require

@@ -52,6 +52,21 @@ class Installations:
             name = await self.home.look_up(partial(self.ledger_map.find, ledger=ledger))
         return self.home if name is None else self._serving(name)
 
+    def is_known(self, ledger: str) -> bool:
+        """Tell whether this process remembers where a ledger is."""
+        return self.ledger_map is not None and self.ledger_map.known(ledger) is not None
+
+    def follow(self, ledger: str, name: str) -> Service:
+        """Return the service of the installation that a ledger is in, as it says itself, and remember it.
+
+        Raises `JournalUnavailable` if this process serves no installation of that name.
+        """
+        assert self.ledger_map is not None
+        self.ledger_map.forget(ledger)
+        service = self._serving(name)
+        self.ledger_map.follow(ledger, name)
+        return service
+
     async def claim(self, ledger: str, name: str) -> Service:
         """Give a ledger that is to be opened to an installation, unless another has it. Return the one that has it.
 
@@ -73,16 +88,8 @@ class Installations:
             try:
                 return await ask(service)
             except LedgerMoved as moved:
-                service = self._followed(ledger, moved.details["installation"])
+                service = self.follow(ledger, moved.details["installation"])
         return await ask(service)
-
-    def _followed(self, ledger: str, name: str) -> Service:
-        """Return the service of the installation that a ledger has moved to, and remember it."""
-        assert self.ledger_map is not None
-        self.ledger_map.forget(ledger)
-        service = self._serving(name)
-        self.ledger_map.follow(ledger, name)
-        return service
 
     async def learn(self) -> None:
         """Read the map, so that this process knows it if home is away later. If it cannot be read now, do nothing."""

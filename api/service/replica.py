@@ -18,10 +18,19 @@ class Replica:
     """A service that answers from a copy what a copy can answer. The rest it refuses, or passes on to the primary."""
 
     def __init__(
-        self, primary_url: str, *, forwards: bool, max_replay_lag_seconds: float | None = None
+        self,
+        primary_url: str,
+        *,
+        forwards: bool,
+        max_replay_lag_seconds: float | None = None,
+        is_placement: bool = False,
     ) -> None:
-        """`primary_url` is empty if nobody said where the primary is. `forwards` needs it."""
+        """`primary_url` is empty if nobody said where the primary is. `forwards` needs it.
+
+        In a placement there is one primary's service for all installations.
+        """
         self.primary_url = primary_url
+        self.is_placement = is_placement
         self.max_replay_lag_seconds = max_replay_lag_seconds
         self._transport: AsyncBaseTransport | None = AsyncHTTPTransport(limits=LIMITS) if forwards else None
         self._announce_at: dict[str, float] = {}

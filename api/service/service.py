@@ -115,12 +115,14 @@ class Service(NamedTuple):
     async def shown_positions(self, ledger: str) -> ShownPositions | None:
         """Return where the positions of a ledger are shown, None if as they are.
 
-        They are looked up while they are not final, and before this process has looked which ledgers have moved. Raises
-        `JournalUnavailable`.
+        They are looked up while they are not final, and before this process has looked which ledgers have moved. A copy
+        that was behind shows a whole move at once, so there they are looked up for every ledger of a placement that is
+        not known to have moved. Raises `JournalUnavailable`.
         """
         moved = self.waiter.moved
         known = moved.known(ledger)
-        if known is None and (ledger in moved or not moved.are_seen):
+        may_have_moved = self.replica is not None and self.replica.is_placement
+        if known is None and (may_have_moved or ledger in moved or not moved.are_seen):
             known = await self.look_up(partial(read_shown_positions, ledger=ledger))
         return known or None
 

@@ -1,7 +1,9 @@
 """Where a ledger is, as the installations themselves say. The map may be behind: it is changed last."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from psycopg import Connection
 
 from domain.placement.copies import last_of_ledger
 from domain.placement.installations import Installation
@@ -21,6 +23,14 @@ class Whereabouts(NamedTuple):
     def bound_for(self) -> str | None:
         """The name of the installation to which the ledger is being moved, None if it is not."""
         return self.now.installation if self.now and self.now.state in ("leaving", "frozen", "left") else None
+
+
+def holds(connection: Connection[Any], ledger: str) -> bool | None:
+    """Tell whether an installation holds a ledger, by its own journal. None: it knows nothing of the ledger."""
+    now = standing(connection, ledger)
+    if now is None:
+        return None if last_of_ledger(connection, ledger) is None else True
+    return now.state not in ("left", "arriving")
 
 
 def find(ledger: str, placed: Sequence[Installation]) -> Whereabouts | None:

@@ -84,7 +84,8 @@ def serve(
         of_placement=True,
         read_only=read_only or None,
     )
-    if settings.read_only and not settings.database_url:
+    is_named = settings.is_placement or bool(settings.database_url)
+    if settings.read_only and (settings.needs_embedded or not is_named):
         fail("a service that only reads needs the database that it reads: give a --database-url")
     try:
         listening = _listen(settings.host, settings.port)
@@ -170,7 +171,7 @@ def _run(
     placed = settings.placed(postgres.url if postgres else None)
     address = f"http://{_bracketed(settings.host)}:{listening.getsockname()[1]}"
     if settings.read_only:
-        require_readable(placed[0].database)
+        require_readable(placed)
     # Shown at once: whatever ends this start before it is ready, the key is made and never shown again.
     is_prepared = (
         (lambda name: True)

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from api.http.call import Call
 from api.http.consistency import preferences
-from api.http.endpoint import Call
 from api.http.pages import PAGE_BYTES, fitting, page, projected_page
 from api.http.responses import Answer, json_answer
 from api.http.spanning.asking import PATIENCE_SECONDS, Told, ask_all
@@ -111,10 +111,11 @@ async def _waiting_within(call: ListCall) -> ListCall:
     """Return the call with a `min_position` that its installation has reached.
 
     The client that names a position was told it by one of the installations, and need not know by which. In that one
-    the position is at most the head. The others wait for their heads at most.
+    the position is at most the head. The others wait for their heads at most. The head of a copy says nothing of that:
+    every copy that is asked waits for the position itself.
     """
     position = call.query.min_position
-    if position is None:
+    if position is None or call.service.replica is not None:
         return call
     head = await call.service.look_up(head_of)
     return replace(call, query=call.query.model_copy(update={"min_position": min(position, head)}))

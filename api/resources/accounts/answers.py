@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.http.endpoint import Call
+from api.http.call import Call
 from api.http.responses import POSITION, Answer, etag, json_answer, tags
 from api.resources.accounts.schemas import account_body
 from domain.model.accounts import Account

@@ -5,9 +5,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import READER, Returns
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.fields import MAX_POSITION, Page, Time
 from api.http.pages import projected_page
 from api.http.read_your_writes import read_projection

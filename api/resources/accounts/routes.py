@@ -3,9 +3,10 @@
 from functools import partial
 from typing import Any
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import CLIENT, READER, NoQuery, Returns, unchanged
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.fields import Address, Page
 from api.http.pages import PAGE_BYTES, projected_page, reflected
 from api.http.read_your_writes import held_back, read_projection

@@ -2,9 +2,10 @@
 
 from functools import partial
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import CLIENT, NoQuery, Returns
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.fields import OptionalReason
 from api.http.responses import Answer
 from api.resources.accounts import examples

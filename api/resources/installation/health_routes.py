@@ -9,9 +9,10 @@ from psycopg import Error as PostgresError
 from pydantic import Field
 from typing_extensions import TypeAliasType, TypedDict
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import ANYBODY, OVERSEER, Concerns, NoQuery, Returns
-from api.http.endpoint import Call, endpoint, overseer
+from api.http.endpoint import endpoint, overseer
 from api.http.fields import InstallationName, Query
 from api.http.responses import Answer, json_answer
 from api.http.spanning.spans import Spans
@@ -121,7 +122,7 @@ async def _looked_at(service: Service) -> dict[str, Any]:
         shown = await _shown(service, readiness)
     except (JournalUnavailable, PostgresError) as error:
         why = error.reason if isinstance(error, JournalUnavailable) else "denied"
-        readiness = Readiness(None, None, why)
+        readiness = (Readiness if service.replica is None else ReplicaReadiness)(None, None, why)
         shown = {"checks": _words(readiness), "projections": []}
     return _standing(service, readiness, shown)
 

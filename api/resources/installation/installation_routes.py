@@ -4,9 +4,10 @@ import asyncio
 
 from typing_extensions import TypedDict
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import OVERSEER, Concerns, NoQuery, Returns
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.fields import InstallationName
 from api.http.responses import Answer, json_answer
 from api.http.spanning.spans import Spans

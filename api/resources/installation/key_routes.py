@@ -11,9 +11,10 @@ from uuid import UUID
 
 from psycopg import Connection
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.fields import Page, Time
 from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer

@@ -4,9 +4,10 @@ import asyncio
 from functools import partial
 from importlib.resources import files
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import ANYBODY, NoQuery, Returns
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.responses import HTML, JSON, TEXT, Answer
 from api.http.spanning.spans import Spans
 from api.problems import PROBLEM_TYPES, PathNotFound

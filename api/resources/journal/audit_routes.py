@@ -8,9 +8,10 @@ from typing import Annotated, Any
 from psycopg import Connection
 from pydantic import Field
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import OVERSEER, Concerns, Returns
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.fields import MAX_POSITION, InstallationQuery, Page, Time
 from api.http.pages import page
 from api.http.responses import TEXT, Answer, json_answer

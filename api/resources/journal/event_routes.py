@@ -11,9 +11,10 @@ from psycopg import Connection
 from pydantic import Field
 from pydantic_core import to_json
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import OVERSEER, READER, Concerns, Returns
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.fields import MAX_POSITION, Page
 from api.http.pages import PAGE_BYTES, projected_page
 from api.http.read_your_writes import may_be_to_come

@@ -3,9 +3,10 @@
 from contextlib import suppress
 from functools import partial
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import CLIENT, READER, Concerns, NoQuery, Returns
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.fields import LedgerName, ProjectedSpanningPage, Time
 from api.http.read_your_writes import read_projection
 from api.http.responses import INSTALLATION, POSITION, Answer, json_answer

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from api.http.endpoint import Call
+from api.http.call import Call
 from api.service.connections import connected
 from domain.model.errors import LedgerError
 from domain.model.payouts.payout import Payout

@@ -1,8 +1,9 @@
 """Operations: what became of a keyed request."""
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import READER, NoQuery, Returns
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.responses import POSITION, Answer, json_answer
 from api.resources.operations.answers import any_operation_body
 from api.resources.transactions import examples

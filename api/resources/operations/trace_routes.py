@@ -6,10 +6,11 @@ from typing import Any
 
 from psycopg import Connection
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, READER, Concerns, NoQuery, Returns
 from api.http.disclosure import payout_as_told, transaction_as_told
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.responses import HEAD, POSITION, Answer, json_answer
 from api.http.spanning.asking import ask_all
 from api.http.spanning.shown_positions import shown_members

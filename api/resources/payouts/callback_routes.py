@@ -5,9 +5,10 @@ from functools import partial
 from pydantic import ValidationError
 
 from api.http.body import CALLBACK_BODY_BYTES
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import ANYBODY, NoQuery, Returns
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.fields import body_errors
 from api.http.responses import Answer
 from api.http.spanning.spans import Spans

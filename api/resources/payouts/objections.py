@@ -2,7 +2,7 @@
 
 from pydantic import ValidationError
 
-from api.http.endpoint import Call
+from api.http.call import Call
 from api.http.fields import body_errors
 from api.problems import Forbidden, InvalidShape
 from api.resources.payouts.schemas import BridgeDestination, PayoutRequest

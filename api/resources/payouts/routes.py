@@ -4,10 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, POSTER, READER, NoQuery, Returns, unchanged
 from api.http.disclosure import payout_as_told
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.fields import OptionalReason, RequiredReason
 from api.http.responses import POSITION, Answer, etag, json_answer
 from api.resources.payouts import examples

@@ -7,9 +7,10 @@ from uuid import UUID
 
 from psycopg import Connection
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.fields import OptionalReason, RequiredReason, SpanningPage, Time
 from api.http.responses import Answer, json_answer
 from api.http.spanning.lists import listed, part_bytes

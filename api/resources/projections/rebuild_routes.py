@@ -6,9 +6,10 @@ from typing import Any
 
 from psycopg import Connection
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, Concerns, Returns
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.fields import InstallationQuery, OptionalReason
 from api.http.responses import Answer, json_answer
 from api.http.spanning.spans import Spans

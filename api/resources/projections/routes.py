@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, Returns
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.fields import InstallationQuery, OptionalReason, SpanningPage
 from api.http.responses import Answer, json_answer
 from api.http.spanning.lists import listed

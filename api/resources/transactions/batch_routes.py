@@ -7,9 +7,10 @@ from urllib.parse import quote
 from pydantic_core import to_json
 
 from api.http.body import BATCH_BODY_BYTES, BATCH_BODY_VALUES
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import POSTER, Returns
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.responses import POSITION, REPLAYED, Answer, json_answer
 from api.problems import MEDIA_TYPE, InternalError, problem, problem_of
 from api.resources.transactions import examples

@@ -5,9 +5,10 @@ from functools import partial
 from typing import Any
 
 from api.http.body import ENTRIES_BODY_BYTES
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import POSTER, READER, NoQuery, Returns, unchanged
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.responses import POSITION, Answer, etag, json_answer
 from api.resources.transactions import examples
 from api.resources.transactions.answers import answer

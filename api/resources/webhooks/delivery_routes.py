@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from psycopg import Connection
 from pydantic import Field
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.fields import MAX_POSITION, OptionalReason, Page, RequiredReason
 from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from api.http.endpoint import Call
+from api.http.call import Call
 from domain.model.ids import is_id
 from projections.errors import WebhookNotFound
 from projections.outbox import webhooks

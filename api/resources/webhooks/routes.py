@@ -6,9 +6,10 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
-from api.http.endpoint import Call, endpoint
+from api.http.endpoint import endpoint
 from api.http.fields import InstallationQuery, OptionalReason, RequiredReason, SpanningPage, Time
 from api.http.responses import Answer, json_answer
 from api.http.spanning.lists import listed, part_bytes

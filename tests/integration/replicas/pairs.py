@@ -1,7 +1,7 @@
 """A primary and a standby of it, each with a service: the standby's only reads."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -18,19 +18,11 @@ from tests.projecting import eventually
 from tests.standbys import base_backup
 
 
-class Pair(NamedTuple):
-    """The servers, the service of the primary, and the addresses of two replicas. One passes on, the other refuses."""
+class Servers(NamedTuple):
+    """A primary and a standby that follows it."""
 
     primary: EmbeddedPostgres
     standby: EmbeddedPostgres
-    served: Served
-    forwarding: str
-    refusing: str
-
-    @property
-    def copy(self) -> Database:
-        """The copy of the installation."""
-        return Database(self.standby.superuser_url, self.served.database.schema)
 
     def on_standby(self, statement: str) -> Any:
         """Run a statement on the standby and return the value that it finds."""
@@ -52,6 +44,38 @@ class Pair(NamedTuple):
             self.on_standby("SELECT pg_wal_replay_resume()")
 
 
+class Pair(NamedTuple):
+    """The servers, the service of the primary, and the addresses of two replicas. One passes on, the other refuses."""
+
+    servers: Servers
+    served: Served
+    forwarding: str
+    refusing: str
+
+    @property
+    def primary(self) -> EmbeddedPostgres:
+        """The server of the installation."""
+        return self.servers.primary
+
+    @property
+    def standby(self) -> EmbeddedPostgres:
+        """The server of its copy."""
+        return self.servers.standby
+
+    @property
+    def copy(self) -> Database:
+        """The copy of the installation."""
+        return Database(self.standby.superuser_url, self.served.database.schema)
+
+    def replayed(self) -> None:
+        """Wait until the standby has replayed what the primary has committed by now."""
+        self.servers.replayed()
+
+    def not_replaying(self) -> AbstractContextManager[None]:
+        """The standby receives and replays nothing more meanwhile."""
+        return self.servers.not_replaying()
+
+
 def run(server: EmbeddedPostgres, statement: str) -> Any:
     """Run a statement as superuser and return the value that it finds."""
     with psycopg.connect(server.superuser_url, autocommit=True) as connection:
@@ -65,35 +89,40 @@ def caller(url: str, key: str | None = KEY) -> httpx2.Client:
     return httpx2.Client(base_url=url, headers=headers, timeout=60.0, trust_env=False, verify=False)
 
 
+def installed(primary: EmbeddedPostgres) -> None:
+    """Make an installation on a server."""
+    database = Database(primary.superuser_url)
+    migrate(database)
+    install(database)
+
+
 @contextmanager
-def servers(folder: Path) -> Iterator[tuple[EmbeddedPostgres, EmbeddedPostgres]]:
-    """A primary with an installation, and a standby that follows it."""
+def servers(folder: Path, prepare: Callable[[EmbeddedPostgres], None] = installed) -> Iterator[Servers]:
+    """A primary with what `prepare` makes there, an installation by default, and a standby that follows it."""
     with ExitStack() as stack:
         primary = EmbeddedPostgres(folder / "a")
         stack.callback(primary.stop)
         primary.start()
-        database = Database(primary.superuser_url)
-        migrate(database)
-        install(database)
+        prepare(primary)
         base_backup(folder / "a", folder / "b")
         standby = EmbeddedPostgres(folder / "b")
         stack.callback(standby.stop)
         standby.start()
-        yield primary, standby
+        yield Servers(primary, standby)
 
 
 @contextmanager
 def paired(folder: Path) -> Iterator[Pair]:
     """A primary and its standby with their services."""
     with ExitStack() as stack:
-        primary, standby = stack.enter_context(servers(folder))
-        database = Database(primary.superuser_url)
+        both = stack.enter_context(servers(folder))
+        database = Database(both.primary.superuser_url)
         served = stack.enter_context(serving_on(database))
         settings = served.settings
-        copy = Database(standby.superuser_url)
+        copy = Database(both.standby.superuser_url)
         forwarding = stack.enter_context(replica_of(settings, served.url, copy, forward=True))
         refusing = stack.enter_context(replica_of(settings, served.url, copy))
-        yield Pair(primary, standby, served, forwarding, refusing)
+        yield Pair(both, served, forwarding, refusing)
 
 
 def write(client: httpx2.Client, ledger: str) -> int:

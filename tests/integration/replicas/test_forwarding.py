@@ -223,7 +223,7 @@ def test_a_transfer_coding_that_nobody_supports_is_refused_before_anything_is_se
 def test_a_body_that_does_not_arrive_keeps_no_connection_to_the_primary(
     pair: Pair, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.http.forwarding.BODY_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("api.http.replicas.forwarding.BODY_TIMEOUT_SECONDS", 0.3)
     fields = ("Idempotency-Key: late", *OF_ENTRIES)
     asked = written("POST", f"{book.path}/transactions", *fields, body=ENTRIES[:10])
     status, answer = exchanged(pair.forwarding, asked)

@@ -1,29 +1,34 @@
 """`tallystick serve --read-only` as an operator runs it, and what happens to its copy meanwhile."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from psycopg import Connection
+from pydantic import SecretStr
 
+from api.security.keys import ensure_bootstrap_key
 from api.service.connections import looked_up
 from domain.application import LedgerApplication
-from domain.journal.database import ReadOnlyDatabase
+from domain.journal.database import Database, ReadOnlyDatabase
 from domain.journal.migrations import latest
 from domain.model.errors import JournalUnavailable
 from scripts.serving.embedded_postgres import EmbeddedPostgres
-from tests.integration.replicas.pairs import run, servers, write
-from tests.service import ROOT, serving
+from tests.integration.replicas.pairs import Servers, run, servers, write
+from tests.placements import beside, prepared
+from tests.service import KEY, ROOT, serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
-def both(module_path: Path) -> Iterator[tuple[EmbeddedPostgres, EmbeddedPostgres]]:
+def both(module_path: Path) -> Iterator[Servers]:
     """A primary with an installation, and its standby. The last test promotes it."""
     with servers(module_path) as both:
         yield both
@@ -43,9 +48,7 @@ def changed(server: EmbeddedPostgres, change: str, back: str) -> Iterator[None]:
     run(server, f"SET search_path = tallystick; {back}")
 
 
-def test_it_needs_a_database_that_this_release_can_read(
-    both: tuple[EmbeddedPostgres, EmbeddedPostgres], tmp_path: Path
-) -> None:
+def test_it_needs_a_database_that_this_release_can_read(both: Servers, tmp_path: Path) -> None:
     primary, _ = both
     assert ended("--data-dir", str(tmp_path / "none")) == (
         3,
@@ -77,11 +80,50 @@ def test_a_setting_of_a_replica_needs_one(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_writes_does_not_run_where_only_reading_is_asked_for(
-    both: tuple[EmbeddedPostgres, EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
+    both: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TALLYSTICK_READ_ONLY", "true")
     code, words = ended("--database-url", both[0].superuser_url, command=("project",))
     assert (code, "this writes" in words) == (3, True)
+
+
+def on_any(*hosts: EmbeddedPostgres) -> str:
+    """The URL of whichever of some servers is a standby."""
+    directories = ",".join(quote(parse_qs(urlsplit(host.superuser_url).query)["host"][0]) for host in hosts)
+    query = f"host={directories}&target_session_attrs=standby"
+    return urlsplit(hosts[0].superuser_url)._replace(query=query).geturl()
+
+
+def test_it_serves_the_copies_of_a_placement_and_needs_one_of_them(
+    both: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed = beside(Database(both.primary.superuser_url), "east", "west")
+    prepared(placed)
+    ensure_bootstrap_key(placed[0].database, SecretStr(KEY))
+    both.replayed()
+    urls = {"east": on_any(both.primary, both.standby), "west": on_any(both.standby, both.primary)}
+    copies = {name: {"database_url": urls[name], "schema": database.schema} for name, database in placed}
+    copies["north"] = {"database_url": "postgresql://reader@127.0.0.1:9/books"}
+    monkeypatch.setenv("TALLYSTICK_INSTALLATIONS", json.dumps(copies))
+    with serving(tmp_path, "--read-only", key=None) as service, service.client() as client:
+        installations = client.get("/v1/installations").json()["data"]
+        assert {found["name"]: found["is_ready"] for found in installations} == {
+            "east": True,
+            "west": True,
+            "north": False,
+        }
+        assert client.get("/v1/ledgers").json()["unanswered"] == ["north"]
+        refused = client.post("/v1/ledgers", json={"name": "none", "installation": "west"})
+        assert (refused.status_code, refused.json()["code"]) == (421, "read_only_replica")
+        assert not [name for name in ("projector", "publisher") if service.processes(name)]
+        assert service.stop() == 0
+    twice = {"east": copies["east"], "west": {"database_url": both.primary.superuser_url}}
+    monkeypatch.setenv("TALLYSTICK_INSTALLATIONS", json.dumps(twice))
+    same = "tallystick: east and west are one installation, or one is a copy of the other"
+    assert ended() == (3, same)
+    monkeypatch.setenv("TALLYSTICK_INSTALLATIONS", json.dumps({"east": copies["east"], "west": {}}))
+    needed = "a service that only reads needs the database that it reads: give a --database-url"
+    assert ended() == (3, f"tallystick: {needed}")
 
 
 class Overtaken:
@@ -102,7 +144,7 @@ class Overtaken:
         return self.attempts
 
 
-def test_a_read_that_replay_ends_is_repeated_once(both: tuple[EmbeddedPostgres, EmbeddedPostgres]) -> None:
+def test_a_read_that_replay_ends_is_repeated_once(both: Servers) -> None:
     primary, standby = both
     run(standby, "ALTER SYSTEM SET max_standby_streaming_delay = 0")
     run(standby, "SELECT pg_reload_conf()")
@@ -118,7 +160,7 @@ def test_a_read_that_replay_ends_is_repeated_once(both: tuple[EmbeddedPostgres, 
 
 
 def test_it_reads_on_when_its_standby_is_promoted(
-    both: tuple[EmbeddedPostgres, EmbeddedPostgres], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    both: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     primary, standby = both
     with serving(tmp_path / "first", "--database-url", primary.superuser_url) as first:

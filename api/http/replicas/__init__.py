@@ -1,0 +1,1 @@
+"""Requests on a replica: a copy answers what it can, and the rest is refused or passed on to the primary."""
