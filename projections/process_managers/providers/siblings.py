@@ -31,6 +31,10 @@ class Siblings:
         """Tell whether a ledger was found to exist before. Ledgers never vanish."""
         return ledger in self._known
 
+    def installation_of(self, ledger: str) -> str | None:
+        """Return the installation of a ledger as this process remembers it, None if it does not. Never blocks."""
+        return self._holders.name_of(ledger)
+
     def exists(self, ledger: str) -> bool:
         """Tell whether a ledger exists. Raises a `LedgerError` if that cannot be said now.
 
