@@ -41,6 +41,15 @@ class Holders:
         """Return the installation that holds a ledger as this process remembers it, None if it does not."""
         return self._home_name if self._map is None else self._map.known(ledger)
 
+    def is_placed(self, ledger: str) -> bool:
+        """Tell whether a map gives the ledger to an installation, as this process remembers it."""
+        return self._map is not None and self._map.known(ledger) is not None
+
+    def forget(self, ledger: str) -> None:
+        """Forget where a ledger was, so that the next look-up asks home."""
+        if self._map is not None:
+            self._map.forget(ledger)
+
     def follow(self, ledger: str, name: str) -> LedgerApplication:
         """Return the application of the installation that a ledger has moved to, and remember it.
 

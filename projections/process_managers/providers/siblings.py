@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from domain.application import LedgerApplication
-from domain.model.errors import JournalUnavailable, LedgerMoved, LedgerMoving, LedgerNotFound
+from domain.model.errors import JournalUnavailable, LedgerMissing, LedgerMoved, LedgerMoving, LedgerNotFound
 from domain.placement.holders import Holders
 from projections.process_managers.providers.interface import NoAnswer
 
@@ -45,7 +45,11 @@ class Siblings:
             try:
                 application.ledger(ledger)
             except LedgerNotFound:
-                return False
+                if not self._holders.is_placed(ledger):
+                    return False
+                missing = LedgerMissing(ledger, self._holders.name_of(ledger) or "")
+                self._holders.forget(ledger)
+                raise missing from None
             except LedgerMoving:
                 break
             except LedgerMoved as moved:
@@ -70,6 +74,9 @@ class Siblings:
             yield application
         except LedgerMoved as moved:
             self._holders.follow(ledger, moved.details["installation"])
+            raise
+        except LedgerNotFound:
+            self._holders.forget(ledger)
             raise
         except JournalUnavailable as error:
             is_silent = error.is_of_the_journal
