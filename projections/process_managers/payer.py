@@ -207,9 +207,7 @@ class Payer:
         known = self._lanes.known_receivers()
         found = list_early_payouts(connection, early.since, share, known, early.excluding | excluding).found
         taken = self._take_in_hand(found, early.since)
-        # Those that are in hand or were just let go are not all that is left.
-        is_all = len(found) < most and not excluding
-        lane.health.looked(sum(each is lane for each in taken), is_all=is_all)
+        lane.health.looked(sum(each is lane for each in taken), is_all=len(found) < most)
         for other in taken:
             if other is not lane:
                 other.health.looked(1, is_all=False)
@@ -298,7 +296,7 @@ class Payer:
 
     def _call(self, lane: Lane, call: Callable[[Order], Any], source: Source, seen: Payout) -> int:
         command: Command
-        began = monotonic()
+        began, is_silent = monotonic(), False
         try:
             report = call(order_of(seen))
         except Exception as error:  # noqa: BLE001  no error says anything about what the provider did
@@ -322,6 +320,8 @@ class Payer:
             context = _context(seen)._replace(actor=provider_actor(seen.provider))
             command = RecordReport(context, seen, new_nonce(), source, report)
         payout: Payout = self._ledger.perform(command).state
+        if is_silent and not lane.health.is_silent:
+            lane.health.begin()  # it answered another call meanwhile, and this payout has just begun to wait for long
         return payout.position
 
 

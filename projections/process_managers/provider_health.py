@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import structlog
 
-from domain.model.times import Instant
+from domain.model.times import Instant, later
 from projections.engine.leadership import Pauses
 
 SILENT_AFTER_SECONDS = 5.0
@@ -26,6 +26,9 @@ SILENT_AFTER_SECONDS = 5.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 """The longest pause between two calls that find out whether a silent provider answers again."""
+
+MARGIN_SECONDS = 5.0
+"""For so long after an instant a payout may be dated that went in doubt before it: the clocks of processes differ."""
 
 REMIND_SECONDS = 60.0
 
@@ -65,8 +68,9 @@ class ProviderHealth:
         self._asked_in_vain: set[str] = set()
         self._has_gained = False
         self._in_hand = 0
-        self._pauses = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
-        self._look_at = 0.0
+        self._between_calls = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        self._between_rounds = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        self._call_at = self._round_at = 0.0
 
     @property
     def is_silent(self) -> bool:
@@ -78,22 +82,18 @@ class ProviderHealth:
     def early(self) -> Early | None:
         """Which payouts to ask about early now, None if none. `looked` says what was found."""
         with self._lock:
-            if monotonic() < self._look_at:
-                return None
             excluding = frozenset(self._asked_in_vain)
             if self._unanswered_since is None:
-                since, most = self._doubted_until, None
-            elif self._is_silent() or self._doubted_until is not None:
-                since, most = self._clock(), max(0, 1 - self._in_hand)
-            else:
-                return None
-            return None if since is None or most == 0 else Early(since, most, excluding)
+                since, is_time = self._doubted_until, monotonic() >= self._round_at
+                return Early(since, None, excluding) if since and is_time else None
+            is_wanted = self._is_silent() or self._doubted_until is not None
+            is_time = monotonic() >= self._call_at and not self._in_hand
+            return Early(self._soon(), 1, excluding) if is_wanted and is_time else None
 
     def begin(self) -> None:
         """Have every payout in doubt asked about early once."""
         with self._lock:
-            self._doubted_until = self._clock()
-            self._begin_round()
+            self._begin_rounds()
 
     def looked(self, found: int, *, is_all: bool) -> None:
         """Note that so many payouts were taken in hand to be asked early, and whether these were all there are."""
@@ -101,15 +101,17 @@ class ProviderHealth:
             self._in_hand += found
             if not is_all or self._in_hand:
                 return
-            if self._unanswered_since is not None and self._asked_in_vain:
-                self._asked_in_vain.clear()  # each had its turn
+            is_of_some = bool(self._asked_in_vain)
+            self._asked_in_vain.clear()
+            if self._unanswered_since is not None:
+                if not is_of_some:  # nobody waits; otherwise each had a turn, and the first has the next
+                    self._call_at = monotonic() + self._between_calls.next_seconds()
                 return
             # A round is over. Another one is worth it if this one gained something, and not all.
-            if self._unanswered_since is None and not (self._asked_in_vain and self._has_gained):
+            if not (is_of_some and self._has_gained):
                 self._doubted_until = None
-            self._asked_in_vain.clear()
             self._has_gained = False
-            self._look_at = monotonic() + self._pauses.next_seconds()
+            self._round_at = monotonic() + self._between_rounds.next_seconds()
 
     def let_go(self, id: str, *, is_answered: bool) -> None:
         """Note what became of a payout that was asked early."""
@@ -120,7 +122,7 @@ class ProviderHealth:
                 return
             self._asked_in_vain.add(id)
             if self._unanswered_since is not None:
-                self._look_at = monotonic() + self._pauses.next_seconds()
+                self._call_at = monotonic() + self._between_calls.next_seconds()
 
     def answered(self) -> None:
         """Note that a call was answered."""
@@ -128,9 +130,10 @@ class ProviderHealth:
             since, said_at = self._unanswered_since, self._said_at
             was_silent = self._is_silent()
             self._unanswered_since = self._said_at = None
+            self._between_calls.reset()
+            self._call_at = 0.0
             if was_silent:
-                self._doubted_until = self._clock()
-                self._begin_round()
+                self._begin_rounds()
         if since is not None and said_at is not None:
             silent_seconds = round(monotonic() - since, 1)
             _log.info("provider answers again", **self._named(), silent_seconds=silent_seconds)
@@ -160,11 +163,15 @@ class ProviderHealth:
         since = self._unanswered_since
         return since is not None and monotonic() - since >= SILENT_AFTER_SECONDS
 
-    def _begin_round(self) -> None:
+    def _begin_rounds(self) -> None:
+        self._doubted_until = self._soon()
         self._asked_in_vain.clear()
         self._has_gained = False
-        self._pauses.reset()
-        self._look_at = 0.0
+        self._between_rounds.reset()
+        self._round_at = 0.0
+
+    def _soon(self) -> Instant:
+        return later(self._clock(), MARGIN_SECONDS)
 
     def _named(self) -> dict[str, str]:
         provider, receiver = self._callee
