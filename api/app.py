@@ -189,7 +189,12 @@ def _start_one(
     waiter = PositionWaiter(database)
     worker = Worker(database, ledger, max_clock_difference_seconds=limit)
     payer = Payer(
-        database, ledger, providers, max_clock_difference_seconds=limit, observe=books.provider_call
+        database,
+        ledger,
+        providers,
+        max_clock_difference_seconds=limit,
+        observe=books.provider_call,
+        installation_of=shared.siblings.installation_of,
     )
     waiter.start()
     if not settings.read_only:

@@ -59,6 +59,11 @@ FACTS: Mapping[str, Fact] = {
     # The shape, the ledger, the key.
     "invalid_request": Fact("free", "Correct every place that `errors` names, and send the request again."),
     "ledger_moved": Fact("free", "Send the same request to the service that has the installation named."),
+    "ledger_missing": Fact(
+        "free",
+        "Do not open the ledger anew, unless your request to open it was cut off: then repeat that. Send the same"
+        " request again once an operator has brought the ledger back.",
+    ),
     "ledger_moving": Fact(
         "free",
         "Wait for the time in Retry-After, and send the same request again: a move takes seconds at most.",

@@ -17,6 +17,7 @@ from domain.model.errors import (
     InvalidRequest,
     JournalUnavailable,
     LedgerError,
+    LedgerMissing,
     LedgerMoved,
     LedgerMoving,
     NotFound,
@@ -298,6 +299,8 @@ def headers_of(error: LedgerError) -> dict[str, str]:
     if isinstance(error, HttpRefusal):
         return error.headers
     if isinstance(error, ProjectionBehind) and (error.dead_letter or error.state != "running"):
+        return {"Retry-After": "5"}  # somebody has to act first
+    if isinstance(error, LedgerMissing):
         return {"Retry-After": "5"}  # somebody has to act first
     if isinstance(error, ProjectionBehind | Overloaded | LedgerMoving | JournalUnavailable):
         return {"Retry-After": "1"}

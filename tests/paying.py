@@ -41,7 +41,7 @@ def reached(simulator: Simulator, **more: Any) -> HttpProvider:
 def paying(
     database: Database,
     ledger: LedgerApplication,
-    observe: ObserveCall = lambda provider, source, outcome, seconds: None,
+    observe: ObserveCall = lambda callee, source, outcome, seconds: None,
     **providers: Provider,
 ) -> Iterator[Payer]:
     """A payer that runs meanwhile."""

@@ -123,6 +123,14 @@ class LedgerMoving(Unavailable):
     code = "ledger_moving"
 
 
+class LedgerMissing(Unavailable):
+    """The installation that is to hold the ledger does not have it. An operator must bring it back."""
+
+    code = "ledger_missing"
+    ledger: str
+    installation: str
+
+
 class PrimaryUnreachable(Unavailable):
     """A replica could not pass the request on to the primary. Nothing was sent."""
 

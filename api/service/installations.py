@@ -1,13 +1,15 @@
 """The installations that one API process serves, and which of them a request is about."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 from api.service.service import Service
 from domain.journal.outage import is_denied
-from domain.model.errors import JournalUnavailable, LedgerMoved
+from domain.model.errors import JournalUnavailable, LedgerMissing, LedgerMoved, LedgerNotFound
 from domain.placement.ledger_map import LedgerMap
+from domain.placement.moves import standing
 
 Said = TypeVar("Said")
 
@@ -67,6 +69,13 @@ class Installations:
         self.ledger_map.follow(ledger, name)
         return service
 
+    async def has_placed(self, ledger: str) -> bool:
+        """Tell whether the map gives a ledger to an installation. Raises `JournalUnavailable` if home is away."""
+        if self.ledger_map is None:
+            return False
+        known = self.ledger_map.known(ledger)
+        return bool(known or await self.home.look_up(partial(self.ledger_map.find, ledger=ledger)))
+
     async def claim(self, ledger: str, name: str) -> Service:
         """Give a ledger that is to be opened to an installation, unless another has it. Return the one that has it.
 
@@ -82,8 +91,37 @@ class Installations:
 
         What is asked must not be about another ledger. Raises what is asked raises: `LedgerMoved` only without a
         placement, or if the ledger moves faster than it is followed. Raises `JournalUnavailable` if the ledger is in an
-        installation that this process does not serve.
+        installation that this process does not serve, and `LedgerMissing` if that has no such ledger.
         """
+        try:
+            return await self._asked_in_turn(ledger, service, ask)
+        except LedgerNotFound:
+            if self.ledger_map is None:
+                raise
+            before = self.ledger_map.known(ledger) or service.name
+            self.ledger_map.forget(ledger)
+            holder = await self.of(ledger)
+            if self.ledger_map.known(ledger) is None:
+                raise  # no installation holds it
+        if holder.name != before:
+            with suppress(LedgerNotFound):
+                return await self._asked_in_turn(ledger, holder, ask)
+        raise LedgerMissing(ledger, self.ledger_map.known(ledger) or holder.name)
+
+    async def require_nobody_left_for(self, ledger: str, service: Service) -> None:
+        """Raise `LedgerMissing` if another installation has let a ledger go to this one, which does not have it.
+
+        Raises `JournalUnavailable` if that cannot be said now.
+        """
+        for other in self._services.values():
+            now = None if other is service else await other.look_up(partial(standing, ledger=ledger))
+            if now is not None and now.state == "left" and now.installation == service.name:
+                raise LedgerMissing(ledger, service.name)
+
+    async def _asked_in_turn(
+        self, ledger: str, service: Service, ask: Callable[[Service], Awaitable[Said]]
+    ) -> Said:
+        """Return what the first installation says that does not say that the ledger moved from there."""
         for _ in range(len(self._services) - 1):
             try:
                 return await ask(service)

@@ -12,6 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from api.problems import PROBLEM_TYPES
 from api.service.families import INSTALLATION, Families, Seen
+from projections.process_managers.provider_health import Callee
 from projections.running.positions import WaitOutcome
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -80,8 +81,8 @@ class Metrics:
         )
         self._provider_calls = Histogram(
             "tallystick_provider_call_seconds",
-            "Calls of payment providers, by purpose and outcome",
-            [*placed, "provider", "call", "outcome"],
+            "Calls of payment providers, and of the installations that receive bridges, by purpose and outcome",
+            [*placed, "provider", "receiver", "call", "outcome"],
             buckets=_SECONDS,
             registry=registry,
         )
@@ -167,9 +168,9 @@ class BookMetrics:
         """Observe the wait of a read for a position of a projection."""
         self._waits.labels(*self._label, projection, outcome.name.lower()).observe(seconds)
 
-    def provider_call(self, provider: str, call: str, outcome: str, seconds: float) -> None:
-        """Observe a call of a payment provider. `Payer` calls this."""
-        self._provider_calls.labels(*self._label, provider, call, outcome).observe(seconds)
+    def provider_call(self, callee: Callee, call: str, outcome: str, seconds: float) -> None:
+        """Observe a call of a payment provider, or of an installation that receives a bridge. `Payer` calls this."""
+        self._provider_calls.labels(*self._label, *callee, call, outcome).observe(seconds)
 
     def watch_queue(self, waiting_commands: Callable[[], int]) -> None:
         """Set the function that returns how many commands wait."""

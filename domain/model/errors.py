@@ -237,6 +237,20 @@ class LedgerMoving(Unavailable):
     code = "ledger_moving"
 
 
+class LedgerMissing(Unavailable):
+    """The installation that is to hold the ledger does not have it. Nothing of the request was recorded."""
+
+    code = "ledger_missing"
+
+    def __init__(self, ledger: str, installation: str) -> None:
+        words = (
+            f"The ledger {ledger} is placed on {installation}, whose journal does not have it: {installation} was"
+            " restored to a moment before the ledger came, or the opening of the ledger was cut off. An operator must"
+            " see to it before anybody opens it anew: `tallystick doctor` says what to do."
+        )
+        super().__init__(words, ledger=ledger, installation=installation)
+
+
 class JournalUnavailable(Unavailable):
     """The journal cannot be written or read now. What became of the request is answered by its idempotency key."""
 

@@ -19,7 +19,7 @@ class Holders:
     ) -> None:
         """`applications` are those of the installations by name, home's first. Without a placement there is no map."""
         self._applications = applications
-        self._home = next(iter(applications.values()))
+        self._home_name, self._home = next(iter(applications.items()))
         self._map = ledger_map
 
     def of(self, ledger: str) -> LedgerApplication:
@@ -36,6 +36,19 @@ class Holders:
         if name not in self._applications:
             raise JournalUnavailable("installation_unknown")
         return self._applications[name]
+
+    def name_of(self, ledger: str) -> str | None:
+        """Return the installation that holds a ledger as this process remembers it, None if it does not."""
+        return self._home_name if self._map is None else self._map.known(ledger)
+
+    def is_placed(self, ledger: str) -> bool:
+        """Tell whether a map gives the ledger to an installation, as this process remembers it."""
+        return self._map is not None and self._map.known(ledger) is not None
+
+    def forget(self, ledger: str) -> None:
+        """Forget where a ledger was, so that the next look-up asks home."""
+        if self._map is not None:
+            self._map.forget(ledger)
 
     def follow(self, ledger: str, name: str) -> LedgerApplication:
         """Return the application of the installation that a ledger has moved to, and remember it.

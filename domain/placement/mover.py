@@ -133,7 +133,7 @@ class Mover:
         self._catch_up(old, new, of_old, of_new)
         self._take_snapshots(new, of_new)
         self._prepared(new)
-        sleep(max(0.0, arriving_since + KNOWN_SECONDS - monotonic()))
+        self._wait_until_known(arriving_since)
         self._catch_up(old, new, of_old, of_new)
         self._report(old, "freeze")
         self._frozen_at = monotonic()
@@ -142,6 +142,10 @@ class Mover:
         digest = self._copied_and_compared(old, new, of_old, of_new)
         self._report(old, "leave")
         moves.leave(old, self._ledger, self._new_place.name, digest, self._context)
+
+    def _wait_until_known(self, arriving_since: float) -> None:
+        """Wait until every server of the new place knows that the ledger arrives, so that it looks up positions."""
+        sleep(max(0.0, arriving_since + KNOWN_SECONDS - monotonic()))
 
     def _catch_up(
         self, old: Connection[Any], new: Connection[Any], of_old: LedgerTree, of_new: LedgerTree
@@ -202,9 +206,13 @@ class Mover:
         assert row is not None
         left = decode(*row)
         assert isinstance(left.event, Moved)
+        arriving_since = None
         if standing(new, self._ledger) is None:
             moves.begin_arriving(new, self._ledger, self._old_place.name, self._context)
+            arriving_since = monotonic()
         self._copy(old, new, left.position - 1)
+        if arriving_since is not None:
+            self._wait_until_known(arriving_since)
         # Recorded time rises within a ledger, and no event is dated later than its own database's clock allows.
         ahead_seconds = seconds_until(instant(moves.clock(new)), left.envelope.recorded_at)
         sleep(min(max(0.0, ahead_seconds), MOST_CLOCK_SECONDS))

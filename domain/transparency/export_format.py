@@ -11,7 +11,9 @@ sealed inserted before the last brace. To verify the event, remove the hash and 
 the tree of all events before `from`, so that the root can also be computed from a part of the journal. All lines but
 the last follow from the journal alone. The last line has the signed checkpoint, and, if the checkpoint is of a larger
 tree than the first `to` events, the path to that tree. If `head`, the newest position at the time, is beyond `to`, the
-export may end between the events of one command.
+export may end between the events of one command. If a ledger has arrived from another installation, `shown` says where
+its positions are shown, in ranges `[position, shown, recorded]` (domain/journal/shown_positions.py). Nothing signs
+that.
 
 Stored bytes that are not one JSON value in one line, which no release writes, are exported under `event_base64`.
 """
@@ -54,13 +56,21 @@ class Footer(Struct, frozen=True, forbid_unknown_fields=True):
     root: str
 
 
-class Attestation(Struct, frozen=True, forbid_unknown_fields=True):
-    """The last line: the newest checkpoint, the path in hex from the export's tree to it, the keys, the head."""
+ShownRange = tuple[int, int, int]
+"""From a position on: where it is shown, and which position it had where it was recorded. Both rise with it."""
+
+
+class Attestation(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The last line: the newest checkpoint, the path in hex from the export's tree to it, the keys, the head.
+
+    `shown` has the ranges of each ledger that ever arrived from another installation.
+    """
 
     checkpoint: str | None
     path: list[str]
     verifiers: list[str]
     head: int
+    shown: dict[str, list[ShownRange]] = {}
 
 
 class Exported(NamedTuple):

@@ -22,6 +22,7 @@ from domain.transparency.export_format import (
     Exported,
     Footer,
     Header,
+    ShownRange,
     event_line,
     part_line,
 )
@@ -118,15 +119,25 @@ def _seal(connection: Connection[Any], until: int, head: int, tree: _Tree | None
     cursor = connection.cursor(row_factory=tuple_row)
     verifiers = read_verifiers(connection)
     keys = [str(verifier) for verifier in verifiers]
+    shown = _shown(connection, until)
     signed = newest(cursor)
     if signed is not None and signed.size > until:
         try:
             size = open_checkpoint(signed.note, verifiers).size
             if tree is not None and tree.size >= size:
                 path = consistency_path(until, size, tree.node)
-                return Attestation(signed.note, [node.hex() for node in path], keys, head)
+                return Attestation(signed.note, [node.hex() for node in path], keys, head, shown)
         except (InvalidNote, Inconsistent):
             pass  # `verify` reports what is wrong with the signed tree
         row = _SQL["checkpoint_within"].row(cursor, {"size": until})
         signed = None if row is None else Signed(*row)
-    return Attestation(None if signed is None else signed.note, [], keys, head)
+    return Attestation(None if signed is None else signed.note, [], keys, head, shown)
+
+
+def _shown(connection: Connection[Any], until: int) -> dict[str, list[ShownRange]]:
+    """Return where the positions up to one are shown of each ledger that ever arrived."""
+    found: dict[str, list[ShownRange]] = {}
+    for ledger, *ranges in _SQL["shown"].rows(connection, {"until": until}):
+        position, shown, recorded = ranges
+        found.setdefault(ledger, []).append((position, shown, recorded))
+    return found

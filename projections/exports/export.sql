@@ -18,6 +18,9 @@ SELECT number, hashes FROM seals_v:version WHERE level = 0 AND number >= %(first
 -- name: checkpoint_within
 SELECT size, note FROM checkpoints WHERE size <= %(size)s ORDER BY number DESC LIMIT 1;
 
+-- name: shown
+SELECT ledger, position, shown, recorded FROM position_ranges WHERE position <= %(until)s ORDER BY ledger, position;
+
 -- name: of_topics
 SELECT originator_id, originator_version, topic, state, notification_id FROM events
 WHERE notification_id <= %(until)s AND topic = ANY(%(topics)s)

@@ -8,24 +8,17 @@ from domain.journal.abbreviations import Abbreviator
 from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.model.installation.checkpoints import CheckpointWitnessed
-from domain.model.moves import ArrivalBegun, MoveCancelled, Moved, MoveStarted
-from domain.model.streams import ledger_of, name_of
-from domain.model.times import EARLIEST, Instant
+from domain.model.streams import name_of
 from domain.transparency.export_format import Exported, read_event
-from projections.audit.stored import parsed
 from projections.exports.export_file import ExportFile
+from projections.exports.moved_ledgers import MovedLedgers
 
 _SQL = load(__name__)
-_MOVES = {event.TOPIC for event in (ArrivalBegun, MoveStarted, MoveCancelled, Moved)}
 _TYPES = ("text", "int8", "text", "bytea", "int8", "int2")
 
 
 class NotEmpty(Exception):
     """The journal has events already, so imported ones would get other positions."""
-
-
-class HasArrivals(Exception):
-    """A ledger arrived from another installation. Where its positions are shown is in no export, only in backups."""
 
 
 class NotWhole(Exception):
@@ -35,8 +28,8 @@ class NotWhole(Exception):
 def import_events(database: Database, file: ExportFile) -> int:
     """Append all events of a verified file, or none; return the newest position.
 
-    Raises, in this order, `NotWhole`, `NotEmpty`, `HasArrivals`, and what a verification would find too: `Malformed` or
-    `Unfoldable`.
+    Raises, in this order, `NotWhole`, `NotEmpty`, `NotShown` if an older release exported a ledger that had arrived,
+    and what a verification would find too: `Malformed` or `Unfoldable`.
     """
     if file.begin.since != 1:
         raise NotWhole
@@ -45,21 +38,16 @@ def import_events(database: Database, file: ExportFile) -> int:
         (has_events,) = _SQL["has_events"].only(connection)
         if head or has_events:
             raise NotEmpty
-        moves: dict[str, tuple[str, str]] = {}
-        position, recorded_at = _copy(connection, file, moves)
-        for ledger, (state, installation) in moves.items():
-            _SQL["keep_move"].run(
-                connection, {"ledger": ledger, "state": state, "installation": installation}
-            )
-        moved = {"position": position, "recorded_at": recorded_at, "channel": database.journal_channel}
-        _SQL["move_head"].run(connection, moved)
+        moved = MovedLedgers(file.seal.shown)
+        position = _copy(connection, file, moved)
+        _keep_moves(connection, moved)
+        at_head = {"position": position, "recorded_at": moved.recorded_at}
+        _SQL["move_head"].run(connection, {**at_head, "channel": database.journal_channel})
     return position
 
 
-def _copy(
-    connection: Connection[Any], file: ExportFile, moves: dict[str, tuple[str, str]]
-) -> tuple[int, Instant]:
-    """Copy the events; return the position and the recorded time of the last one. Note the ledgers that leave."""
+def _copy(connection: Connection[Any], file: ExportFile, moved: MovedLedgers) -> int:
+    """Copy the events; return the position of the last one. Note the ledgers that leave and arrive."""
     last: Exported | None = None
     abbreviate = Abbreviator()
     witnessed = set[str]()
@@ -67,27 +55,25 @@ def _copy(
         copy.set_types(_TYPES)
         for _, line in file.lines():
             last, _ = read_event(line)
-            if last.topic in _MOVES:
-                _note_move(last, moves)
+            moved.read(last)
             state, shares = abbreviate(last.topic, last.state)
             copy.write_row((last.stream, last.version, last.topic, state, last.position, shares))
             if last.topic == CheckpointWitnessed.TOPIC:
                 witnessed.add(name_of(last.stream))
     if witnessed:
         _SQL["witnessed"].run(connection, {"names": sorted(witnessed)})
-    if last is None:
-        return 0, EARLIEST
-    stored = parsed(last.stream, last.version, last.topic, last.state, last.position)
-    return last.position, stored.envelope["recorded_at"]
+    return 0 if last is None else last.position
 
 
-def _note_move(event: Exported, moves: dict[str, tuple[str, str]]) -> None:
-    """Note what the restored installation must know of a ledger that moves, so that it is not written here."""
-    if event.topic == ArrivalBegun.TOPIC:
-        raise HasArrivals
-    data = parsed(event.stream, event.version, event.topic, event.state, event.position).data
-    ledger = ledger_of(event.stream)
-    if event.topic == MoveCancelled.TOPIC:
-        moves.pop(ledger, None)
-    else:
-        moves[ledger] = "left" if event.topic == Moved.TOPIC else "frozen", data["to_installation"]
+def _keep_moves(connection: Connection[Any], moved: MovedLedgers) -> None:
+    """Keep what the restored installation must know of ledgers that moved: what is not written here, and positions."""
+    for standing in moved.standings:
+        _SQL["keep_move"].run(connection, standing._asdict())
+    for ledger, ranges in moved.shown.items():
+        positions, shown, recorded = map(list, zip(*ranges, strict=True))
+        values = {"ledger": ledger, "positions": positions, "shown": shown, "recorded": recorded}
+        _SQL["keep_shown"].run(connection, values)
+    if moved.copies:
+        first, last, ledgers, recorded_at = map(list, zip(*moved.copies, strict=True))
+        values = {"first": first, "last": last, "ledgers": ledgers, "recorded_at": recorded_at}
+        _SQL["keep_copies"].run(connection, values)

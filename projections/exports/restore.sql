@@ -13,7 +13,16 @@ WITH moved AS (UPDATE head SET position = %(position)s, recorded_at = %(recorded
 SELECT pg_notify(%(channel)s, %(position)s::text);
 
 -- name: keep_move
-INSERT INTO ledger_moves (ledger, state, installation) VALUES (%(ledger)s, %(state)s, %(installation)s);
+INSERT INTO ledger_moves (ledger, state, installation, copied)
+VALUES (%(ledger)s, %(state)s, %(installation)s, %(copied)s);
+
+-- name: keep_shown
+INSERT INTO position_ranges (ledger, position, shown, recorded)
+SELECT %(ledger)s, * FROM unnest(%(positions)s::bigint[], %(shown)s::bigint[], %(recorded)s::bigint[]);
+
+-- name: keep_copies
+INSERT INTO copied_events (first, last, ledger, recorded_at)
+SELECT * FROM unnest(%(first)s::bigint[], %(last)s::bigint[], %(ledgers)s::text[], %(recorded_at)s::text[]);
 
 -- name: witnessed
 -- Streams are not found by their beginnings, so the names of witnessed logs are noted beside them.

@@ -7,14 +7,14 @@ that the payout may have been sent. The provider is then asked about it. It is n
 One payer holds the place, so that they do not all ask; the others stand by. Two that work at once do no harm. Releases
 that can read different events have separate places, since one may not be able to pursue what the other has accepted.
 
-Each provider has as many threads of its own as it has connections, so a slow provider holds up no other.
+Each provider, and each installation that receives bridges, has as many threads of its own as it takes calls at once
+(`lanes.py`). What is known of whether it answers is in `provider_health.py`.
 """
 
-import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -34,25 +34,26 @@ from domain.model.registry import EVENT_SCHEMA_FINGERPRINT
 from domain.model.times import Instant, later
 from projections.engine.leadership import Loop, Timekeeper
 from projections.process_managers.announcements import wait_until_told
-from projections.process_managers.provider_health import ProviderHealth
+from projections.process_managers.lanes import InHand, InstallationOf, Lane, Lanes
+from projections.process_managers.provider_health import Callee, Early
 from projections.process_managers.providers.interface import NoAnswer, Order, Provider, order_of
 from projections.read_models.payouts import (
+    ASKED_EARLY,
     PROJECTION,
     DuePayout,
+    Share,
     count_forgotten,
     list_due_payouts,
+    list_early_payouts,
     payouts_channel,
 )
 
 ACTOR = "tallystick"
 """The actor that calls providers."""
 
-ObserveCall = Callable[[str, Source, str, float], None]
-"""Called after each call with the provider, what the call was for, its outcome (`answered`, `unanswered`, or `failed`
+ObserveCall = Callable[[Callee, Source, str, float], None]
+"""Called after each call with who was called, what the call was for, its outcome (`answered`, `unanswered`, or `failed`
 if the adapter did), and its seconds."""
-
-IN_HAND_FOR_EACH_CALL = 4
-"""How many payouts are taken in hand per possible concurrent call, so that no thread waits for the next query."""
 
 LOOK_SECONDS = 1.0
 """How far ahead it looks for due payouts while it has none in hand. It looks again after this time, though nothing was
@@ -80,17 +81,6 @@ def new_nonce() -> str:
     return uuid4().hex[:12]
 
 
-class InHand(NamedTuple):
-    """A payout taken in hand. `well_since` is when its provider answered again, if that is why the payout is due.
-
-    `seen` is the payout if it was handed over, None if it was found in the read model, which may lag.
-    """
-
-    due: DuePayout
-    well_since: Instant | None
-    seen: Payout | None = None
-
-
 class Payer:
     """Pursues due payouts, in threads of its own."""
 
@@ -101,9 +91,10 @@ class Payer:
         providers: Mapping[str, Provider],
         clock: Callable[[], Instant] = system_clock,
         max_clock_difference_seconds: float | None = None,
-        observe: ObserveCall = lambda provider, source, outcome, seconds: None,
+        observe: ObserveCall = lambda callee, source, outcome, seconds: None,
+        installation_of: InstallationOf = lambda ledger: None,
     ) -> None:
-        """`observe` is called after each call of a provider.
+        """`observe` is called after each call of a provider. `installation_of` says where bridges lead.
 
         A payer whose clock differs from the database's by more than the maximum leaves the place to others.
         """
@@ -114,40 +105,29 @@ class Payer:
         self._clock = clock
         self._timekeeper = Timekeeper(clock, max_clock_difference_seconds)
         self._stopping = threading.Event()
-        self._queues: dict[str, queue.SimpleQueue[InHand | None]] = {
-            name: queue.SimpleQueue() for name in providers
-        }
+        self._lanes = Lanes(providers, clock, installation_of, self._pursue_all)
         self._lock = threading.Lock()
-        # Each by payout id: its provider, the position it had when it was let go, and until when it is left alone.
-        self._in_hand: dict[str, str] = {}
+        # Each by payout id: its lane, the position it had when it was let go, and until when it is left alone.
+        self._in_hand: dict[str, Lane] = {}
         self._reached: dict[str, int] = {}
         self._set_aside: dict[str, float] = {}
         self._remind_at = 0.0
         self._has_place = False
-        self._health = {name: ProviderHealth(name, clock) for name in providers}
         place = ("pay", f"{PROJECTION.name}/{EVENT_SCHEMA_FINGERPRINT}")
         loop = Loop(database, "payer", place, self._timekeeper.require_right, usual=(LedgerError,))
         work = (self._stopping, self._serve)
-        self._threads = [threading.Thread(target=loop.run, args=work, name="payer", daemon=True)]
-        for name, provider in providers.items():
-            self._threads += [
-                threading.Thread(target=self._pursue_all, args=(name,), name=f"payer {name}", daemon=True)
-                for _ in range(provider.max_calls)
-            ]
+        self._looking = threading.Thread(target=loop.run, args=work, name="payer", daemon=True)
 
     def start(self) -> None:
         """Start paying."""
-        for thread in self._threads:
-            thread.start()
+        self._looking.start()
 
     def stop(self) -> None:
         """Begin nothing more, and wait a little for running calls. A call that takes longer is asked about later."""
         self._stopping.set()
-        for name, provider in self._providers.items():
-            for _ in range(provider.max_calls):
-                self._queues[name].put(None)
         give_up_at = monotonic() + STOP_SECONDS
-        for thread in self._threads:
+        self._looking.join(STOP_SECONDS)
+        for thread in [thread for lane in self._lanes.all() for thread in lane.stop()]:
             thread.join(max(0.0, give_up_at - monotonic()))
 
     def hand_over(self, payout: Payout) -> None:
@@ -156,28 +136,30 @@ class Payer:
         A payer that stands by does so too: two that work at once do no harm. If as many payouts are in hand as there
         is room for, it is left to be found in the read model.
         """
-        provider = self._providers.get(payout.provider)
-        if provider is None or payout.state != "accepted":
+        receiver = payout.destination["ledger"] if payout.is_bridge else None
+        lane = self._lanes.of(payout.provider, receiver)
+        if lane is None or payout.state != "accepted":
             return
         with self._lock:
-            busy = sum(name == payout.provider for name in self._in_hand.values())
-            if payout.id in self._in_hand or busy >= provider.max_calls * IN_HAND_FOR_EACH_CALL:
+            if payout.id in self._in_hand or self._free(lane) == 0:
                 return
-            self._in_hand[payout.id] = payout.provider
-        due = DuePayout(payout.ledger, payout.id, payout.provider, payout.position)
-        self._queues[payout.provider].put(InHand(due, None, payout))
+            self._in_hand[payout.id] = lane
+        due = DuePayout(payout.ledger, payout.id, payout.provider, payout.position, receiver)
+        lane.put(InHand(due, seen=payout))
 
     # In the thread that looks for due payouts.
 
     def _serve(self, connection: Connection[Any]) -> None:
         connection.execute(SQL("LISTEN {}").format(Identifier(payouts_channel(self._database))))
         self._has_place = True
+        self._lanes.begin()
         try:
             while not self._stopping.is_set():
                 self._timekeeper.require_right(connection)
                 is_quiet = self._is_quiet(connection)
                 if not is_quiet:
                     self._take(connection)
+                self._take_early(connection)
                 self._remind(connection)
                 wait_until_told(connection, self._stopping, LOOK_SECONDS if is_quiet else POLL_SECONDS)
         finally:
@@ -188,57 +170,89 @@ class Payer:
         with self._lock:
             if self._in_hand or self._reached or self._set_aside:
                 return False
-        if any(health.well_since for health in self._health.values()):
+        if any(lane.health.early for lane in self._lanes.all()):
             return False
-        soon = list_due_payouts(
-            connection, later(self._clock(), LOOK_SECONDS), dict.fromkeys(self._providers, 1)
-        )
-        return not soon.found
+        shares = [Share(*lane.callee, 1) for lane in self._lanes.all()]
+        soon = later(self._clock(), LOOK_SECONDS)
+        return not list_due_payouts(connection, soon, shares, self._lanes.known_receivers()).found
 
     def _take(self, connection: Connection[Any]) -> None:
         """Take due payouts in hand, as many as there is room for."""
         with self._lock:
-            busy = list(self._in_hand.values())
-            excluding = {*self._in_hand, *self._reached, *self._set_aside}
-        # What is handed over during the last look comes on top, so more may be in hand than there is room for.
-        free = {
-            name: max(0, provider.max_calls * IN_HAND_FOR_EACH_CALL - busy.count(name))
-            for name, provider in self._providers.items()
-        }
-        well_since = {name: since for name, health in self._health.items() if (since := health.well_since)}
-        due = list_due_payouts(connection, self._clock(), free, excluding, well_since)
-        for name, since in well_since.items():
-            if sum(payout.provider == name for payout in due.found) < free[name]:
-                self._health[name].caught_up(since)
+            # What is handed over during the last look comes on top, so more may be in hand than there is room for.
+            shares = [Share(*lane.callee, self._free(lane)) for lane in self._lanes.all()]
+            excluding = self._known()
+        known = self._lanes.known_receivers()
+        due = list_due_payouts(connection, self._clock(), shares, known, excluding)
         with self._lock:
             # If the projection has not reached a payout's last position, the list still shows its former state.
             self._reached = {id: at for id, at in self._reached.items() if at > due.position}
             self._set_aside = {id: until for id, until in self._set_aside.items() if until > monotonic()}
+        self._take_in_hand(due.found, None)
+
+    def _take_early(self, connection: Connection[Any]) -> None:
+        """Take payouts in hand that are to be asked about before they are due."""
+        for lane in self._lanes.all():
+            early = lane.health.early
+            with self._lock:
+                free, excluding = self._free(lane), self._known()
+            if early is not None and free:
+                self._take_early_of(connection, lane, early, free, excluding)
+
+    def _take_early_of(
+        self, connection: Connection[Any], lane: Lane, early: Early, free: int, excluding: set[str]
+    ) -> None:
+        most = free if early.most is None else min(early.most, free)
+        share = Share(*lane.callee, most)
+        known = self._lanes.known_receivers()
+        found = list_early_payouts(connection, early.since, share, known, early.excluding | excluding).found
+        taken = self._take_in_hand(found, early.since)
+        lane.health.looked(sum(each is lane for each in taken), is_all=len(found) < most)
+        for other in taken:
+            if other is not lane:
+                other.health.looked(1, is_all=False)
+
+    def _take_in_hand(self, found: Sequence[DuePayout], early_since: Instant | None) -> Sequence[Lane]:
+        """Have payouts pursued that nobody has in hand. Return the lane of each."""
+        taken: list[tuple[Lane, DuePayout]] = []
+        with self._lock:
             # Some may have been handed over meanwhile.
-            known = self._in_hand.keys() | self._reached.keys() | self._set_aside.keys()
-            found = [payout for payout in due.found if payout.id not in known]
-            self._in_hand |= {payout.id: payout.provider for payout in found}
-        for payout in found:
-            self._queues[payout.provider].put(InHand(payout, well_since.get(payout.provider)))
+            known = self._known()
+            for due in found:
+                lane = self._lanes.of(due.provider, due.receiver)
+                if lane is not None and due.id not in known:
+                    self._in_hand[due.id] = lane
+                    taken.append((lane, due))
+        for lane, due in taken:
+            lane.put(InHand(due, early_since))
+        return [lane for lane, _ in taken]
+
+    def _known(self) -> set[str]:
+        """Return the ids of payouts that must not be taken in hand. The caller holds the lock."""
+        return {*self._in_hand, *self._reached, *self._set_aside}
+
+    def _free(self, lane: Lane) -> int:
+        """Return how many more payouts a lane has room for. The caller holds the lock."""
+        return max(0, lane.room - sum(each is lane for each in self._in_hand.values()))
 
     def _remind(self, connection: Connection[Any]) -> None:
         """Log from time to time that a provider is silent, or that payouts wait for one that is not configured."""
         if monotonic() < self._remind_at:
             return
         self._remind_at = monotonic() + REMIND_SECONDS
-        for health in self._health.values():
-            health.remind()
+        for lane in self._lanes.all():
+            lane.health.remind()
         for provider, count in count_forgotten(connection, self._clock(), tuple(self._providers)).items():
             _log.error("payouts wait for a provider that is not configured", provider=provider, count=count)
 
-    # In the threads of a provider.
+    # In the threads of a lane.
 
-    def _pursue_all(self, name: str) -> None:
-        while (in_hand := self._queues[name].get()) is not None and not self._stopping.is_set():
-            due = in_hand.due
+    def _pursue_all(self, lane: Lane) -> None:
+        while (in_hand := lane.next()) is not None and not self._stopping.is_set():
+            due, position = in_hand.due, None
             try:
                 seen = in_hand.seen or self._ledger.payout(due.ledger, due.id)[0]
-                position = self._pursue(self._providers[name], seen, in_hand.well_since)
+                position = self._pursue(lane, seen, in_hand.early_since)
             except Exception as error:  # noqa: BLE001  an error in one payout must not hold up others
                 if is_lost(error):
                     DATABASE.lost("payouts", error, when_asked=True)
@@ -250,61 +264,70 @@ class Payer:
                         error=repr(error),
                         exc_info=None if is_usual else error,
                     )
-                self._let_go(due.id, set_aside=True)
-            else:
-                self._let_go(due.id, position)
+            if in_hand.early_since is not None:
+                # It was answered if something was recorded.
+                lane.health.let_go(due.id, is_answered=position is not None and position > due.position)
+            self._let_go(due.id, position)
 
-    def _let_go(self, id: str, position: int = 0, *, set_aside: bool = False) -> None:
+    def _let_go(self, id: str, position: int | None) -> None:
+        """Leave a payout to the next look. `position` is that of its last event, None if it was not pursued."""
         with self._lock:
             del self._in_hand[id]
             if not self._has_place:
                 return  # only who looks for due payouts must know which to leave alone, and forgets them in time
-            if set_aside:
+            if position is None:
                 self._set_aside[id] = monotonic() + SET_ASIDE_SECONDS
             else:
                 self._reached[id] = position
 
-    def _pursue(self, provider: Provider, seen: Payout, well_since: Instant | None) -> int:
+    def _pursue(self, lane: Lane, seen: Payout, early_since: Instant | None) -> int:
         """Do what is due for a payout; return the position of its last event."""
-        if not _is_due(seen, self._clock(), well_since):
+        if seen.due_at is None or (seen.due_at > self._clock() and not _is_early(seen, early_since)):
             return seen.position
         if not seen.is_to_be_submitted:
-            return self._call(provider.ask, "inquiry", seen)
+            return self._call(lane, lane.provider.ask, "inquiry", seen)
         submission = self._ledger.perform(
-            SubmitPayout(_context(seen), seen, new_nonce(), provider.patience_seconds)
+            SubmitPayout(_context(seen), seen, new_nonce(), lane.provider.patience_seconds)
         )
         submitted: Payout = submission.state
         if not submission.recorded or submitted.state != "submitted":
             return submitted.position
-        return self._call(provider.submit, "submission", submitted)
+        return self._call(lane, lane.provider.submit, "submission", submitted)
 
-    def _call(self, call: Callable[[Order], Any], source: Source, seen: Payout) -> int:
+    def _call(self, lane: Lane, call: Callable[[Order], Any], source: Source, seen: Payout) -> int:
         command: Command
-        health = self._health[seen.provider]
-        began = monotonic()
+        began, is_silent = monotonic(), False
         try:
             report = call(order_of(seen))
         except Exception as error:  # noqa: BLE001  no error says anything about what the provider did
             outcome = "unanswered" if isinstance(error, NoAnswer) else "failed"
-            self._observe(seen.provider, source, outcome, monotonic() - began)
+            self._observe(lane.callee, source, outcome, monotonic() - began)
             if not isinstance(error, NoAnswer):
                 _log.error("provider's adapter failed", provider=seen.provider, exc_info=error)
             words = str(error) if isinstance(error, NoAnswer) else f"{type(error).__name__} in the adapter"
-            health.did_not_answer(words)
-            command = RecordSilence(_context(seen), seen, new_nonce(), source, words)
+            if isinstance(error, NoAnswer) and error.is_heard:
+                lane.health.answered()
+            else:
+                lane.health.did_not_answer(words)
+            if seen.due_at is not None and seen.due_at > self._clock() and source == "inquiry":
+                return seen.position  # it was asked early, and the inquiry that is recorded is still to come
+            # Only who finds out when the provider answers again may let a payout wait for long.
+            is_silent = self._has_place and lane.health.is_silent
+            command = RecordSilence(_context(seen), seen, new_nonce(), source, words, is_silent=is_silent)
         else:
-            self._observe(seen.provider, source, "answered", monotonic() - began)
-            health.answered()
+            self._observe(lane.callee, source, "answered", monotonic() - began)
+            lane.health.answered()
             context = _context(seen)._replace(actor=provider_actor(seen.provider))
             command = RecordReport(context, seen, new_nonce(), source, report)
         payout: Payout = self._ledger.perform(command).state
+        if is_silent and not lane.health.is_silent:
+            lane.health.begin()  # it answered another call meanwhile, and this payout has just begun to wait for long
         return payout.position
 
 
-def _is_due(payout: Payout, now: Instant, well_since: Instant | None) -> bool:
-    """Tell whether something is due for a payout, by the same rule as the query `list_due`."""
-    is_asked_early = payout.state == "in_doubt" and well_since is not None and payout.changed_at < well_since
-    return payout.due_at is not None and (payout.due_at <= now or is_asked_early)
+def _is_early(payout: Payout, since: Instant | None) -> bool:
+    """Tell whether a payout is to be asked about early, by the same rule as the query `list_early`."""
+    return since is not None and payout.state in ASKED_EARLY and payout.changed_at < since
 
 
 def _context(payout: Payout) -> Context:

@@ -1,60 +1,142 @@
 """Whether a provider answers, as far as the payer of one process finds by calling it.
 
 A provider that has not answered for a while is silent. The log says so once, repeats it every minute, and says once
-when the silence ends. Then every payout that was in doubt since before is due at once, however long it would wait
-otherwise.
+when the silence ends.
+
+Payouts that are in doubt during a silence record long pauses, so that a long outage fills no journal. So that nobody
+waits for such a pause in vain, a payout is asked about early: before its inquiry is due, and recorded only if it is
+answered. While the provider is silent, one is asked early at a time, in growing pauses that end at
+`LONGEST_PAUSE_SECONDS`. Once the provider answers again, all are that were in doubt since before. The same is done once
+when a payer takes its place, since it does not know what the one before it has met.
 """
 
 import threading
 from collections.abc import Callable
 from time import monotonic
+from typing import NamedTuple
 
 import structlog
 
-from domain.model.times import Instant
+from domain.model.times import Instant, later
+from projections.engine.leadership import Pauses
 
 SILENT_AFTER_SECONDS = 5.0
 """A provider is silent after this long without any answer. A single lost answer is not worth logging."""
+
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
+"""The longest pause between two calls that find out whether a silent provider answers again."""
+
+MARGIN_SECONDS = 5.0
+"""For so long after an instant a payout may be dated that went in doubt before it: the clocks of processes differ."""
 
 REMIND_SECONDS = 60.0
 
 _log = structlog.get_logger(__name__)
 
 
-class ProviderHealth:
-    """What calls have shown of one provider. Its methods are called from several threads at once."""
+class Callee(NamedTuple):
+    """Who is called: a provider. For a bridge also the installation that receives it, empty if that is not known."""
 
-    def __init__(self, provider: str, clock: Callable[[], Instant]) -> None:
-        self._provider = provider
+    provider: str
+    receiver: str = ""
+
+
+class Early(NamedTuple):
+    """Which payouts to ask about early: those in doubt since before `since`, but for the ids in `excluding`.
+
+    `most` is how many, None for as many as there is room for.
+    """
+
+    since: Instant
+    most: int | None
+    excluding: frozenset[str]
+
+
+class ProviderHealth:
+    """What calls have shown of one callee. Its methods are called from several threads at once."""
+
+    def __init__(self, callee: Callee, clock: Callable[[], Instant]) -> None:
+        self._callee = callee
         self._clock = clock
         self._lock = threading.Lock()
         self._unanswered_since: float | None = None
         self._said_at: float | None = None
         self._reason = ""
-        self._well_since: Instant | None = None
+        # Payouts in doubt since before this may wait for longer than they need. They are asked early, in rounds.
+        self._doubted_until: Instant | None = None
+        self._asked_in_vain: set[str] = set()
+        self._has_gained = False
+        self._in_hand = 0
+        self._between_calls = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        self._between_rounds = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        self._call_at = self._round_at = 0.0
 
     @property
-    def well_since(self) -> Instant | None:
-        """When the provider answered again after a silence. None once every payout in doubt before was asked about."""
+    def is_silent(self) -> bool:
+        """Whether nothing was answered for `SILENT_AFTER_SECONDS`."""
         with self._lock:
-            return self._well_since
+            return self._is_silent()
 
-    def caught_up(self, well_since: Instant) -> None:
-        """Note that no payout is left in doubt from before `well_since`."""
+    @property
+    def early(self) -> Early | None:
+        """Which payouts to ask about early now, None if none. `looked` says what was found."""
         with self._lock:
-            if self._well_since == well_since:
-                self._well_since = None
+            excluding = frozenset(self._asked_in_vain)
+            if self._unanswered_since is None:
+                since, is_time = self._doubted_until, monotonic() >= self._round_at
+                return Early(since, None, excluding) if since and is_time else None
+            is_wanted = self._is_silent() or self._doubted_until is not None
+            is_time = monotonic() >= self._call_at and not self._in_hand
+            return Early(self._soon(), 1, excluding) if is_wanted and is_time else None
+
+    def begin(self) -> None:
+        """Have every payout in doubt asked about early once."""
+        with self._lock:
+            self._begin_rounds()
+
+    def looked(self, found: int, *, is_all: bool) -> None:
+        """Note that so many payouts were taken in hand to be asked early, and whether these were all there are."""
+        with self._lock:
+            self._in_hand += found
+            if not is_all or self._in_hand:
+                return
+            is_of_some = bool(self._asked_in_vain)
+            self._asked_in_vain.clear()
+            if self._unanswered_since is not None:
+                if not is_of_some:  # nobody waits; otherwise each had a turn, and the first has the next
+                    self._call_at = monotonic() + self._between_calls.next_seconds()
+                return
+            # A round is over. Another one is worth it if this one gained something, and not all.
+            if not (is_of_some and self._has_gained):
+                self._doubted_until = None
+            self._has_gained = False
+            self._round_at = monotonic() + self._between_rounds.next_seconds()
+
+    def let_go(self, id: str, *, is_answered: bool) -> None:
+        """Note what became of a payout that was asked early."""
+        with self._lock:
+            self._in_hand -= 1
+            if is_answered:
+                self._has_gained = True
+                return
+            self._asked_in_vain.add(id)
+            if self._unanswered_since is not None:
+                self._call_at = monotonic() + self._between_calls.next_seconds()
 
     def answered(self) -> None:
         """Note that a call was answered."""
         with self._lock:
             since, said_at = self._unanswered_since, self._said_at
+            was_silent = self._is_silent()
             self._unanswered_since = self._said_at = None
-            if said_at is None or since is None:
-                return
-            self._well_since = self._clock()
-        silent_seconds = round(monotonic() - since, 1)
-        _log.info("provider answers again", provider=self._provider, silent_seconds=silent_seconds)
+            self._between_calls.reset()
+            self._call_at = 0.0
+            if was_silent:
+                self._begin_rounds()
+        if since is not None and said_at is not None:
+            silent_seconds = round(monotonic() - since, 1)
+            _log.info("provider answers again", **self._named(), silent_seconds=silent_seconds)
 
     def did_not_answer(self, reason: str) -> None:
         """Note that a call was not answered, and why."""
@@ -75,6 +157,22 @@ class ProviderHealth:
                 return
             self._said_at = now
         silent_seconds = round(now - since, 1)
-        _log.error(
-            "provider is silent", provider=self._provider, silent_seconds=silent_seconds, reason=reason
-        )
+        _log.error("provider is silent", **self._named(), silent_seconds=silent_seconds, reason=reason)
+
+    def _is_silent(self) -> bool:
+        since = self._unanswered_since
+        return since is not None and monotonic() - since >= SILENT_AFTER_SECONDS
+
+    def _begin_rounds(self) -> None:
+        self._doubted_until = self._soon()
+        self._asked_in_vain.clear()
+        self._has_gained = False
+        self._between_rounds.reset()
+        self._round_at = 0.0
+
+    def _soon(self) -> Instant:
+        return later(self._clock(), MARGIN_SECONDS)
+
+    def _named(self) -> dict[str, str]:
+        provider, receiver = self._callee
+        return {"provider": provider, "receiver": receiver} if receiver else {"provider": provider}

@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow
 
 from domain.journal.database import Database
 from domain.model.events import Recorded
+from domain.model.payouts.bridges import BRIDGE
 from domain.model.payouts.payout import EVENTS, Payout, PayoutState, Requested, evolve
 from domain.model.streams import ledger_of, name_of
 from domain.model.times import Instant
@@ -21,6 +22,8 @@ from projections.read_models.rejections import with_details
 
 _encode = json.Encoder().encode
 _decode = json.Decoder(Payout).decode
+# Where a row's body has the ledger that a bridge leads to.
+_RECEIVER = [str(Payout._fields.index("destination")), "ledger"]
 
 
 class PayoutFilters(NamedTuple):
@@ -32,12 +35,33 @@ class PayoutFilters(NamedTuple):
 
 
 class DuePayout(NamedTuple):
-    """A payout on which the ledger must act. `position` is the position of its last event."""
+    """A payout on which the ledger must act. `position` is the position of its last event.
+
+    `receiver` is the ledger that a bridge leads to, None for other payouts.
+    """
 
     ledger: str
     id: str
     provider: str
     position: int
+    receiver: str | None = None
+
+
+class Share(NamedTuple):
+    """How many payouts to find for a provider, so that payouts waiting for one provider do not hide another's.
+
+    `installation` tells bridges apart by where they lead. It is empty for other providers, and for bridges to ledgers
+    whose installation is not known.
+    """
+
+    provider: str
+    installation: str
+    most: int
+
+
+ASKED_EARLY: tuple[PayoutState, ...] = ("in_doubt", "completed", "failed", "stuck")
+"""The states in which a payout with an inquiry to come can be asked about early: the provider was silent, or an
+operator wants to know."""
 
 
 def payouts_channel(database: Database) -> str:
@@ -79,26 +103,50 @@ def list_payouts(
 def list_due_payouts(
     connection: Connection[Any],
     now: Instant,
-    free: Mapping[str, int],
+    shares: Sequence[Share],
+    receivers: Mapping[str, str],
     excluding: Collection[str] = (),
-    well_since: Mapping[str, Instant] | None = None,
 ) -> Reading[list[DuePayout]]:
     """Return the payouts that are due by `now`, longest due first, without the ids in `excluding`.
 
-    `free` gives the most to return for each provider, so that payouts waiting for one provider do not hide another's.
-    For a provider in `well_since`, payouts that have been in doubt since before that instant are due as well.
+    `receivers` are the installations of the ledgers that bridges lead to, as far as they are known.
     """
+    return _listed(connection, "list_due", {"now": now}, shares, receivers, excluding)
+
+
+def list_early_payouts(
+    connection: Connection[Any],
+    since: Instant,
+    share: Share,
+    receivers: Mapping[str, str],
+    excluding: Collection[str] = (),
+) -> Reading[list[DuePayout]]:
+    """Return payouts that have been in doubt since before `since`, and are due at any time, soonest first."""
+    wanted = {"since": since, "states": list(ASKED_EARLY)}
+    return _listed(connection, "list_early", wanted, [share], receivers, excluding)
+
+
+def _listed(
+    connection: Connection[Any],
+    query: str,
+    more: Mapping[str, Any],
+    shares: Sequence[Share],
+    receivers: Mapping[str, str],
+    excluding: Collection[str],
+) -> Reading[list[DuePayout]]:
     wanted = {
-        "now": now,
-        "providers": list(free),
-        "limits": list(free.values()),
+        **more,
+        "providers": [share.provider for share in shares],
+        "installations": [share.installation for share in shares],
+        "limits": [share.most for share in shares],
+        "bridge": BRIDGE,
+        "receiver": _RECEIVER,
+        "receivers": _encode(receivers).decode(),
         "excluding": list(excluding),
-        "well_since": [(well_since or {}).get(name) for name in free],
     }
 
     def read(cursor: Cursor[TupleRow], version: int) -> list[DuePayout]:
-        rows = PROJECTION.queries(version)["list_due"].rows(cursor, wanted)
-        return [DuePayout(*row) for row in rows]
+        return [DuePayout(*row) for row in PROJECTION.queries(version)[query].rows(cursor, wanted)]
 
     return read_live(connection, PROJECTION, read)
 

@@ -66,19 +66,36 @@ AND (%(provider)s::text IS NULL OR provider = %(provider)s)
 ORDER BY made_position :order LIMIT %(limit)s;
 
 -- name: list_due
--- LATERAL, so that each provider gets its own share by one descent of the index. For a provider that has just begun to
--- answer again, payouts that are due later are read too. Payouts of a ledger that moves are pursued where it arrives.
-SELECT due.ledger, due.id::text, due.provider, due.position
-FROM unnest(%(providers)s::text[], %(limits)s::int[], %(well_since)s::timestamptz[]) AS free(provider, places, well_since)
+-- LATERAL, so that each provider gets its own share by one descent of the index. Only bridges are told apart by where they
+-- lead, which is in the body. Payouts of a ledger that moves are pursued where it arrives.
+SELECT due.ledger, due.id::text, due.provider, due.position, due.receiver
+FROM unnest(%(providers)s::text[], %(installations)s::text[], %(limits)s::int[]) AS share(provider, installation, most)
 CROSS JOIN LATERAL (
-    SELECT p.ledger, p.id, p.provider, p.position, p.due_at FROM payouts_v:version AS p
-    WHERE p.provider = free.provider AND p.id <> ALL(%(excluding)s::uuid[])
-    AND p.due_at <= CASE WHEN free.well_since IS NULL THEN %(now)s::timestamptz ELSE 'infinity' END
-    AND (p.due_at <= %(now)s::timestamptz OR p.state = 'in_doubt' AND p.changed_at < free.well_since)
+    SELECT p.ledger, p.id, p.provider, p.position, p.due_at, leads.receiver FROM payouts_v:version AS p
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN p.provider = %(bridge)s THEN p.body::json #>> %(receiver)s::text[] END AS receiver
+    ) AS leads
+    WHERE p.provider = share.provider AND p.id <> ALL(%(excluding)s::uuid[])
+    AND p.due_at <= %(now)s::timestamptz
+    AND share.installation = coalesce(%(receivers)s::jsonb ->> leads.receiver, '')
     AND NOT EXISTS (SELECT FROM fenced_ledgers AS fenced WHERE fenced.ledger = p.ledger)
-    ORDER BY p.due_at, p.position LIMIT free.places
+    ORDER BY p.due_at, p.position LIMIT share.most
 ) AS due
 ORDER BY due.due_at, due.position;
+
+-- name: list_early
+-- Payouts of one share that have waited for an answer since before an instant, whenever they are due.
+SELECT p.ledger, p.id::text, p.provider, p.position, leads.receiver
+FROM unnest(%(providers)s::text[], %(installations)s::text[], %(limits)s::int[]) AS share(provider, installation, most)
+JOIN payouts_v:version AS p ON p.provider = share.provider
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN p.provider = %(bridge)s THEN p.body::json #>> %(receiver)s::text[] END AS receiver
+) AS leads
+WHERE p.due_at IS NOT NULL AND p.state = ANY(%(states)s::text[]) AND p.changed_at < %(since)s::timestamptz
+AND p.id <> ALL(%(excluding)s::uuid[])
+AND share.installation = coalesce(%(receivers)s::jsonb ->> leads.receiver, '')
+AND NOT EXISTS (SELECT FROM fenced_ledgers AS fenced WHERE fenced.ledger = p.ledger)
+ORDER BY p.due_at, p.position LIMIT (SELECT most FROM unnest(%(limits)s::int[]) AS most);
 
 -- name: forgotten
 SELECT provider, count(*) FROM payouts_v:version AS p

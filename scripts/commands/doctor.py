@@ -19,6 +19,7 @@ from scripts.doctor import (
     installation,
     journal,
     outbox,
+    placements,
     projections,
     server,
     standbys,
@@ -104,6 +105,7 @@ def doctor(
             home = settings.placed("")[0].name
             reports = [_report(each, scope, timeout, is_home=each.name == home) for each in placed]
             if len(placed) > 1:
+                reports[0].examined.append(placements.examined(placed, timeout))
                 reports[0].examined.append(bridges.between([of.database for of in placed], timeout))
     except EmbeddedPostgresError as error:
         reports = [Report(_unreachable(str(error)), {})]

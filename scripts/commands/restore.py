@@ -8,8 +8,10 @@ import typer
 from rich.console import Console
 
 from domain.journal.migrations import migrate
+from domain.transparency.export_format import Malformed
 from domain.transparency.signed_notes import Verifier
-from projections.exports.restore import HasArrivals, NotEmpty, NotWhole, import_events
+from projections.exports.moved_ledgers import NotShown
+from projections.exports.restore import NotEmpty, NotWhole, import_events
 from projections.exports.verification import Verified, verify
 from scripts.commands.export_output import opened
 from scripts.commands.installation import DatabaseUrl, DataDir, InstallationName, Schema, only
@@ -51,8 +53,13 @@ def restore(
                 position = import_events(database, file)
         except NotWhole:
             fail(f"the file begins at position {file.begin.since}: export from the first one")
-        except HasArrivals:
-            fail("a ledger in the file arrived from another installation: restore a backup of the database")
+        except NotShown as error:
+            words = "and the release that exported it does not say where its positions are shown"
+            fail(
+                f"the ledger {error} arrived from another installation, {words}: export again with this release"
+            )
+        except Malformed as error:
+            fail(f"the file was not imported: {error}")
         except NotEmpty:
             words = "import into an empty one, before its first start, which records the key that it makes"
             fail(f"the journal in the schema {settings.schema_} has events: {words}")

@@ -114,8 +114,8 @@ ROWS: Sequence[tuple[str, Sequence[Panel]]] = (
                 "ops",
                 [
                     (
-                        rate("tallystick_provider_call_seconds_count", "provider, outcome"),
-                        "{{provider}} {{outcome}}",
+                        rate("tallystick_provider_call_seconds_count", "provider, receiver, outcome"),
+                        "{{provider}} {{receiver}} {{outcome}}",
                     )
                 ],
             ),

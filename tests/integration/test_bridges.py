@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import pytest
+from structlog.testing import capture_logs
 
 from domain.application import LedgerApplication, system_clock
 from domain.journal.database import Database
@@ -17,15 +18,19 @@ from domain.model.payouts.bridges import received_id
 from domain.model.payouts.payout import Payout, PayoutState
 from domain.model.payouts.requests import RequestPayout
 from domain.model.payouts.resolutions import CompletePayout, FailPayout, ReconcilePayout
+from domain.model.times import Instant, moment
 from domain.model.transactions import Transaction
 from domain.placement.holders import Holders
 from projections.diagnosis.trace.story import events_received, story_of_operation
 from projections.diagnosis.trace.timeline import timeline
-from projections.process_managers.payer import IN_HAND_FOR_EACH_CALL, Payer, new_nonce
-from projections.process_managers.providers.bridge import BridgeProvider
+from projections.process_managers import provider_health
+from projections.process_managers.lanes import IN_HAND_FOR_EACH_CALL
+from projections.process_managers.payer import Payer, new_nonce
+from projections.process_managers.provider_health import Callee
+from projections.process_managers.providers.bridge import MAX_CALLS, BridgeProvider
 from projections.process_managers.providers.interface import NoAnswer, order_of
 from projections.process_managers.providers.siblings import Siblings
-from projections.read_models.payouts import list_due_payouts
+from projections.read_models.payouts import Share, list_due_payouts
 from projections.registry import PROJECTIONS
 from scripts.doctor import bridges as examination
 from tests.databases import Databases
@@ -116,10 +121,10 @@ def both(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Both]
 
 
 @contextmanager
-def paying(both: Both, *sides: Side, provider: Any = None) -> Iterator[Payer]:
+def paying(both: Both, *sides: Side, provider: Any = None, **more: Any) -> Iterator[Payer]:
     """Payers of the given sides, of east alone by default. Yields the first."""
     payers = [
-        Payer(side.database, side.application, {"bridge": provider or BridgeProvider(Siblings(both))})
+        Payer(side.database, side.application, {"bridge": provider or BridgeProvider(Siblings(both))}, **more)
         for side in sides or (both.east,)
     ]
     for payer in payers:
@@ -187,11 +192,12 @@ def test_what_is_handed_over_while_the_payer_looks_is_taken_in_hand_once(
         monkeypatch.setattr(payer, "_is_quiet", lambda connection: False)
         monkeypatch.setattr("projections.process_managers.payer.list_due_payouts", handed_over_meanwhile)
         eventually(is_submitted.is_set)
-        eventually(lambda: all(of.empty() for of in payer._queues.values()))
+        (lane,) = payer._lanes.all()
+        eventually(lane._queue.empty)
         may_answer.set()
         both.await_end(sent[0], "completed")
         eventually(lambda: not payer._in_hand)
-        assert all(thread.is_alive() for thread in payer._threads)
+        assert payer._looking.is_alive() and all(thread.is_alive() for thread in lane._threads)
 
 
 def test_more_may_be_handed_over_while_the_payer_looks_than_there_is_room_for(
@@ -212,7 +218,7 @@ def test_more_may_be_handed_over_while_the_payer_looks_than_there_is_room_for(
     def handed_over_meanwhile(connection: Any, now: Any, *more: Any) -> Any:
         if not sent:
             sent.extend(both.send(f"many-{n}") for n in range(2 * IN_HAND_FOR_EACH_CALL))
-            wanted = system_clock(), {"bridge": len(sent)}
+            wanted: Any = system_clock(), [Share("bridge", "", len(sent))], {}
             eventually(lambda: len(list_due_payouts(connection, *wanted).found) == len(sent))
             now = system_clock()
         due = list_due_payouts(connection, now, *more)
@@ -413,6 +419,125 @@ def test_the_trace_tells_what_both_ledgers_recorded(both: Both) -> None:
     assert [subject for subject in subjects if subject == "west"] == ["west"] * 4
     times = [moment.time or "" for moment in told]
     assert times == sorted(times)
+
+
+class Counting(BridgeProvider):
+    """Counts what it is asked."""
+
+    asked = 0
+
+    def ask(self, order: Any) -> Any:
+        self.asked += 1
+        return super().ask(order)
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receiver is silent with the first call that it does not answer, and is tried again soon."""
+    monkeypatch.setattr(provider_health, "SILENT_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(provider_health, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(provider_health, "LONGEST_PAUSE_SECONDS", 0.2)
+
+
+def doubts(payout: Payout) -> int:
+    return sum(step.event == "unanswered" for step in payout.history)
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_an_outage_is_recorded_once_of_each_bridge_and_its_end_is_found_out(both: Both) -> None:
+    provider = Counting(Siblings(both))
+    both.away.add("west")
+    with paying(both, provider=provider):
+        sent = [both.send(f"away-{n}") for n in range(20)]
+        eventually(lambda: all(both.payout(of).state == "in_doubt" for of in sent))
+        in_doubt, asked = [both.payout(of) for of in sent], provider.asked
+        eventually(lambda: provider.asked > asked + 2 * len(sent))
+        assert [both.payout(of) for of in sent] == in_doubt
+        assert {doubts(of) for of in in_doubt} == {1}
+        assert min(seconds_between(of.changed_at, of.due_at) for of in in_doubt) > 60
+        both.away.clear()
+        for of in sent:
+            both.await_end(of, "completed")
+    assert both.balance(both.west) == DEPOSIT + 10 * len(sent)
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_payer_that_takes_over_asks_about_what_waits_for_long(both: Both) -> None:
+    """It cannot know that the receiver was silent, and the recorded inquiries are minutes away."""
+    both.away.add("west")
+    with paying(both):
+        sent = [both.send(f"away-{n}") for n in range(2 * IN_HAND_FOR_EACH_CALL * MAX_CALLS)]
+        eventually(lambda: all(both.payout(of).state == "in_doubt" for of in sent))
+    both.away.clear()
+    with paying(both):
+        for of in sent:
+            both.await_end(of, "completed")
+    assert {doubts(both.payout(of)) for of in sent} == {1}
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_an_operators_question_during_an_outage_is_answered_at_its_end(both: Both) -> None:
+    with paying(both):
+        sent = both.send("one", 10)
+        both.await_end(sent, "completed")
+        both.away.add("west")
+        asked = ReconcilePayout(CONTEXT, both.payout(sent), new_nonce(), "is that so?")
+        both.east.application.perform(asked)
+        eventually(lambda: doubts(both.payout(sent)) == 1)
+        both.away.clear()
+        eventually(lambda: both.payout(sent).due_at is None)
+    assert both.payout(sent).state == "completed"
+
+
+def seconds_between(first: Instant, second: Instant | None) -> float:
+    assert second is not None
+    return (moment(second) - moment(first)).total_seconds()
+
+
+def test_an_installation_that_hangs_holds_up_no_bridge_to_another(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The read model finds them all at once, those to the silent one first."""
+    monkeypatch.setattr(provider_health, "SILENT_AFTER_SECONDS", 0.0)
+    may_answer, is_called = threading.Event(), threading.Event()
+
+    class Hanging(BridgeProvider):
+        patience_seconds = 600.0
+
+        def submit(self, order: Any) -> Any:
+            if order.destination["ledger"] == "west":
+                is_called.set()
+                assert may_answer.wait(60.0)
+                raise NoAnswer("at last")
+            return super().submit(order)
+
+    calls: list[tuple[Callee, str]] = []
+
+    def observe(callee: Callee, source: str, outcome: str, seconds: float) -> None:
+        calls.append((callee, outcome))
+
+    with ExitStack() as stack:
+        database = stack.enter_context(databases.installed())
+        east, west, _ = stack.enter_context(installed(database, "east", "west", "north"))
+        both = Both(east, west)
+        to_west = [both.send(f"west-{n}") for n in range(2 * IN_HAND_FOR_EACH_CALL * MAX_CALLS)]
+        to_north = [bridge_request("east", f"n{n}", 10, "alice", "north", "alice") for n in range(20)]
+        east.application.execute(*to_north).result()
+        logs = stack.enter_context(capture_logs())
+        provider = Hanging(Siblings(both))
+        named = {"west": "far-west", "north": "far-north"}
+        with paying(both, provider=provider, observe=observe, installation_of=named.get) as payer:
+            eventually(is_called.is_set)
+            for of in to_north:
+                eventually(lambda of=of: is_completed(east, of))  # type: ignore[misc]
+            assert not any(both.payout(of).state == "in_doubt" for of in to_west)
+            may_answer.set()
+            eventually(lambda: all(both.payout(of).state == "in_doubt" for of in to_west[:MAX_CALLS]))
+            silent = {lane.callee.receiver for lane in payer._lanes.all() if lane.health.is_silent}
+    assert silent == {"far-west"}
+    assert {callee for callee, outcome in calls if outcome == "unanswered"} == {Callee("bridge", "far-west")}
+    said = [line for line in logs if line["event"] == "provider is silent"]
+    assert {(line["provider"], line["receiver"]) for line in said} == {("bridge", "far-west")}
 
 
 def payouts_of(operations: Sequence[Any]) -> Iterator[Payout]:

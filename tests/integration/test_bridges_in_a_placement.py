@@ -1,5 +1,6 @@
 """Bridges of a running service whose ledgers are in two installations."""
 
+import re
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -9,7 +10,9 @@ import pytest
 from domain.journal.database import Database
 from domain.placement.ledger_map import take
 from domain.placement.mover import Mover
+from projections.process_managers import provider_health
 from scripts.doctor.bridges import between
+from tests.integration.severing_proxy import SeveringProxy
 from tests.ledgers import CONTEXT
 from tests.placements import Placement, beside, placement_on, prepared
 from tests.projecting import eventually
@@ -24,11 +27,16 @@ def placement(database: Database) -> Iterator[Placement]:
     prepared(installations)
     with placement_on(installations) as running, running.client() as client:
         for name in ("east", "west"):
-            opened = client.post("/v1/ledgers", json={"name": f"{name}-book", "installation": name})
-            assert opened.status_code == 201, opened.text
-            account = {"address": "alice", "asset": "USD/2", "normal_side": "credit", "min_balance": None}
-            assert client.post(f"/v1/ledgers/{name}-book/accounts", json=account).status_code == 201
+            opened(client, name)
         yield running
+
+
+def opened(client: httpx2.Client, name: str) -> None:
+    """Open a ledger in an installation, with an account of Alice's that may go below zero."""
+    made = client.post("/v1/ledgers", json={"name": f"{name}-book", "installation": name})
+    assert made.status_code == 201, made.text
+    account = {"address": "alice", "asset": "USD/2", "normal_side": "credit", "min_balance": None}
+    assert client.post(f"/v1/ledgers/{name}-book/accounts", json=account).status_code == 201
 
 
 def send(client: httpx2.Client, sender: str, receiver: str, key: str, amount: int = 40) -> str:
@@ -110,6 +118,45 @@ def test_the_trace_tells_nothing_from_where_the_other_ledger_was(placement: Plac
         for each in (before, first, second)
     ]
     assert told[0] == told[2] and told[1] == set()
+
+
+def test_an_installation_that_is_away_is_told_apart_from_the_others(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bridges record one doubt each, end once it is back, and hold up none to another installation."""
+    monkeypatch.setattr(provider_health, "SILENT_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(provider_health, "LONGEST_PAUSE_SECONDS", 0.5)
+    east, west, north = beside(database, "east", "west", "north")
+    with SeveringProxy(database.url) as proxy:
+        away = west._replace(database=west.database._replace(url=proxy.database_url))
+        prepared([east, west, north])
+        with placement_on([east, away, north]) as running, running.client() as client:
+            for name in ("east", "west", "north"):
+                opened(client, name)
+            first = send(client, "east-book", "west-book", uuid4().hex)
+            eventually(lambda: client.get(first).json()["state"] == "completed")
+            proxy.cut()
+            to_west = [send(client, "east-book", "west-book", uuid4().hex) for _ in range(40)]
+            to_north = [send(client, "east-book", "north-book", uuid4().hex) for _ in range(10)]
+            for path in to_north:
+                eventually(lambda path=path: client.get(path).json()["state"] == "completed")  # type: ignore[misc]
+            for path in to_west:
+                eventually(lambda path=path: client.get(path).json()["state"] == "in_doubt")  # type: ignore[misc]
+            calls = client.get("/metrics").text
+            proxy.restore()
+            for path in to_west:
+                eventually(lambda path=path: client.get(path).json()["state"] == "completed")  # type: ignore[misc]
+            doubts = [
+                sum(step["event"] == "unanswered" for step in client.get(path).json()["history"])
+                for path in to_west
+            ]
+    assert max(doubts) <= 2, "one for the outage, and one if the first call after it is lost"
+    unanswered = {
+        receiver
+        for receiver in ("east", "west", "north")
+        if re.search(rf'seconds_count{{[^}}]*outcome="unanswered"[^}}]*receiver="{receiver}"', calls)
+    }
+    assert unanswered == {"west"}
 
 
 def test_the_doctor_compares_ledgers_of_two_installations(placement: Placement) -> None:

@@ -31,7 +31,9 @@ from domain.placement.installations import Installation
 from domain.placement.mover import Mover
 from domain.placement.moves import CannotMove
 from domain.placement.whereabouts import find
+from domain.transparency.export_format import part_line, read_seal
 from projections.audit import differences
+from projections.registry import install
 from tests.databases import Databases
 from tests.integration.exporting import exported, run, seal_all, verified
 from tests.ledgers import CONTEXT, folded, history, open_accounts, outcomes, running, transfer
@@ -428,22 +430,118 @@ def test_copies_that_differ_are_not_let_go(places: Places, monkeypatch: pytest.M
     places.at_east.perform(transfer("a", "b", 1))
 
 
-def test_exports_of_both_places_are_verified_and_only_the_old_one_is_imported(
+def exported_and_verified(place: Installation, folder: Path) -> Path:
+    """The export of an installation, projected and sealed."""
+    seal_all(place.database)
+    file = folder / f"{place.name}.ndjson"
+    file.write_bytes(exported(place.database))
+    assert verified(file) == (0, {})
+    return file
+
+
+MOVED_TABLES = {
+    "ledger_moves": "SELECT ledger, state, installation FROM ledger_moves ORDER BY 1",
+    "position_ranges": "SELECT * FROM position_ranges ORDER BY 1, 2",
+    "copied_events": "SELECT position, copied_at(position) FROM"
+    " (SELECT generate_series(1, (SELECT position FROM head)) AS position) AS positions",
+    "head": "SELECT position, recorded_at FROM head",
+}
+
+
+def tables(database: Database) -> dict[str, Any]:
+    """What an installation keeps beside its events of ledgers that moved."""
+    with database.connect("test reader") as connection:
+        return {name: connection.execute(query).fetchall() for name, query in MOVED_TABLES.items()}
+
+
+def test_an_export_of_the_old_place_restores_a_ledger_that_is_gone(
+    places: Places, databases: Databases, tmp_path: Path
+) -> None:
+    an_open_ledger(places)
+    places.mover().run()
+    file = exported_and_verified(places.east, tmp_path)
+    with databases.empty() as empty:
+        assert run("import", file, database=empty).exit_code == 0
+        with running(empty) as restored, pytest.raises(LedgerMoved):
+            restored.perform(transfer("a", "b", 1))
+
+
+def test_an_export_of_the_new_place_restores_a_ledger_that_arrived(
+    places: Places, databases: Databases, tmp_path: Path
+) -> None:
+    """Whatever surrounds its events in both journals, and however often it moved."""
+    an_open_ledger(places)
+    places.at_west.perform(OpenLedger(CONTEXT, "other", {}))
+    for number in range(10):
+        places.at_east.perform(OpenLedger(CONTEXT, f"beside-{number}", {}))
+        places.at_east.perform(transfer("a", "b", 1, key=f"first-{number}"))
+    places.mover().run()
+    places.at_west.perform(transfer("a", "b", 1, key="second"))
+    places.mover(back=True).run()
+    places.at_east.perform(transfer("a", "b", 1, key="third"))
+    places.mover().run()
+    places.at_west.perform(transfer("a", "b", 1, key="fourth"))
+    for place, application in ((places.west, places.at_west), (places.east, None)):
+        file = exported_and_verified(place, tmp_path)
+        with databases.empty() as empty:
+            assert run("import", file, database=empty).exit_code == 0
+            assert tables(empty) == tables(place.database)
+            assert shown_positions_of(empty) == shown_positions_of(place.database)
+            assert events_of(empty) == events_of(place.database)
+            assert exported(empty).splitlines()[:-1] == file.read_bytes().splitlines()[:-1]
+            if application is not None:
+                with running(empty) as restored:
+                    assert restored.perform(transfer("a", "b", 1, key="first-3")).replayed
+                    assert restored.account("main", "b") == application.account("main", "b")
+                    restored.perform(transfer("a", "b", 1, key="fifth"))
+                install(empty)
+                with projecting(empty), empty.connect("test reader") as connection:
+                    await_head(connection)
+                    assert differences(connection) == []
+                assert not broken_rules(empty)
+
+
+def test_an_export_of_a_move_under_way_restores_it(
     places: Places, databases: Databases, tmp_path: Path
 ) -> None:
     an_open_ledger(places)
     places.at_west.perform(OpenLedger(CONTEXT, "other", {}))
-    places.mover().run()
-    places.at_west.perform(transfer("a", "b", 1))
-    files = {}
-    for place in (places.east, places.west):
-        seal_all(place.database)
-        files[place.name] = tmp_path / f"{place.name}.ndjson"
-        files[place.name].write_bytes(exported(place.database))
-        assert verified(files[place.name]) == (0, {})
+    with pytest.raises(Killed):
+        places.mover(dying("rest")).run()
+    file = exported_and_verified(places.west, tmp_path)
     with databases.empty() as empty:
-        refused = run("import", files["west"], database=empty)
-        assert (refused.exit_code, "restore a backup" in refused.output) == (3, True)
-        assert run("import", files["east"], database=empty).exit_code == 0
-        with running(empty) as restored, pytest.raises(LedgerMoved):
-            restored.perform(transfer("a", "b", 1))
+        assert run("import", file, database=empty).exit_code == 0
+        assert tables(empty) == tables(places.west.database)
+        restored = places.west._replace(database=empty)
+        with running(empty) as at_west:
+            with pytest.raises(LedgerMoving):
+                at_west.perform(transfer("a", "b", 1))
+            Mover("main", places.east, restored, CONTEXT).run()
+            at_west.perform(transfer("a", "b", 1))
+        assert shown_positions_of(empty) == sorted(set(shown_positions_of(empty)))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (lambda _: {}, "export again with this release"),
+        (lambda shown: {"main": shown["main"][1:]}, "contradicts the event"),
+        (lambda shown: {"main": shown["main"][:-1]}, "contradicts the event"),
+        (lambda shown: {"main": [[at, place + 1, own] for at, place, own in shown["main"]]}, "contradicts"),
+    ],
+)
+def test_an_export_that_does_not_say_where_positions_are_shown_is_refused(
+    places: Places, databases: Databases, tmp_path: Path, changed: Any, words: str
+) -> None:
+    an_open_ledger(places)
+    places.mover().run()
+    file = exported_and_verified(places.west, tmp_path)
+    *lines, last = file.read_bytes().splitlines()
+    seal = read_seal(last)
+    shown = {ledger: [list(of) for of in ranges] for ledger, ranges in seal.shown.items()}
+    forged = part_line(replace(seal, shown=changed(shown)))
+    file.write_bytes(b"\n".join([*lines, forged]))
+    with databases.empty() as empty:
+        refused = run("import", file, database=empty)
+        assert refused.exit_code == 3 and words in " ".join(refused.output.split())
+        assert run("import", exported_and_verified(places.west, tmp_path), database=empty).exit_code == 0

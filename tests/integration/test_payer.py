@@ -25,9 +25,10 @@ from projections.engine import leadership
 from projections.engine.batches import read_batch
 from projections.process_managers import payer as payers
 from projections.process_managers import provider_health
+from projections.process_managers.provider_health import Callee
 from projections.process_managers.providers.interface import Callback, NoAnswer, Order
 from projections.read_models import payouts
-from projections.read_models.payouts import PayoutFilters, list_due_payouts, list_payouts
+from projections.read_models.payouts import PayoutFilters, Share, list_due_payouts, list_payouts
 from projections.rebuilding.rebuilder import rebuild
 from projections.registry import PROJECTIONS
 from scripts.simulator.faults import WORST, Script
@@ -236,9 +237,9 @@ def test_each_call_is_observed_with_its_outcome(database: Database, ledger: Ledg
     asked = [request for name in ("broken", "simulator") for request in requests(1, name, name)]
     calls: list[tuple[str, str, str]] = []
 
-    def observe(provider: str, source: str, outcome: str, seconds: float) -> None:
-        assert seconds >= 0
-        calls.append((provider, source, outcome))
+    def observe(callee: Callee, source: str, outcome: str, seconds: float) -> None:
+        assert seconds >= 0 and callee.receiver == ""
+        calls.append((callee.provider, source, outcome))
 
     broken = Stubborn(lambda order: order.nonsense)
     with (
@@ -388,10 +389,11 @@ def test_filters_and_what_is_due_are_those_of_the_payouts(
                 assert descending == wanted[::-1][:2]
     now = system_clock()
     due = [payout for payout in everything if payout.due_at and payout.due_at <= now]
-    listed = list_due_payouts(owner, now, {"simulator": 100, "other": 100}).found
+    many = [Share("simulator", "", 100), Share("other", "", 100)]
+    listed = list_due_payouts(owner, now, many, {}).found
     assert {of.id for of in listed} == {payout.id for payout in due}
     assert {of.position for of in listed} == {payout.position for payout in due}
-    few = list_due_payouts(owner, now, {"simulator": 1, "other": 0}).found
+    few = list_due_payouts(owner, now, [Share("simulator", "", 1), Share("other", "", 0)], {}).found
     assert [of.provider for of in few] == ["simulator"]
-    but = list_due_payouts(owner, now, {"simulator": 100}, [of.id for of in few]).found
+    but = list_due_payouts(owner, now, many[:1], {}, [of.id for of in few]).found
     assert few[0].id not in {of.id for of in but}

@@ -163,7 +163,8 @@ class TestOpening:
         """The process that claimed the ledger died before it opened it."""
         with placement.database("east").connect("test") as home:
             assert LedgerMap().claim(home, payroll, "west") == "west"
-        assert code_of(client.get(f"/v1/ledgers/{payroll}")) == "ledger_not_found"
+        refused = client.get(f"/v1/ledgers/{payroll}")
+        assert (refused.status_code, code_of(refused)) == (503, "ledger_missing")
         opened = client.post("/v1/ledgers", json={"name": payroll, **again})
         assert (opened.status_code, opened.json()["installation"]) == (201, "west")
 

@@ -176,4 +176,6 @@ def _inquiry(due_at: Instant | None, now: Instant, again: str) -> str:
     if due_at is None:
         return ""
     time = f"{clock_of_day(due_at)} UTC"
-    return f" Asking{again} has been due since {time}." if due_at <= now else f" We ask{again} at {time}."
+    if due_at <= now:
+        return f" Asking{again} has been due since {time}."
+    return f" We ask{again} at {time} at the latest."

@@ -51,11 +51,13 @@ async def open_ledger(call: Call[NoQuery, LedgerRequest]) -> Answer:
         raise InvalidRequest("/installation", "is not an installation of this service")
     # The map says it before the ledger is opened. If this process ends in between, the same request finds the entry
     # and finishes.
+    is_placed = await installations.has_placed(wanted.name)
     claimed = await installations.claim(wanted.name, wanted.installation or installations.home.name)
-    return await installations.asked(wanted.name, claimed, partial(_opened, call))
+    opened = partial(_opened, call, is_placed=is_placed)
+    return await installations.asked(wanted.name, claimed, opened)
 
 
-async def _opened(call: Call[NoQuery, LedgerRequest], service: Service) -> Answer:
+async def _opened(call: Call[NoQuery, LedgerRequest], service: Service, *, is_placed: bool) -> Answer:
     """Open a ledger where it is to be. Raises `LedgerExists` if the request names another installation.
 
     Nothing is opened then. Whether a ledger is there is asked of its installation, since the map may be behind.
@@ -65,6 +67,8 @@ async def _opened(call: Call[NoQuery, LedgerRequest], service: Service) -> Answe
         with suppress(LedgerNotFound):
             await service.read(service.ledger.ledger, wanted.name)
         raise ledger_exists(wanted.name)
+    if is_placed:
+        await _require_not_lost(call, service)
     outcome = await service.writer.perform(OpenLedger(call.context, wanted.name, wanted.metadata))
     named = service.name if call.installations.is_placement else None
     headers = {POSITION: str(outcome.position), "Location": f"/v1/ledgers/{wanted.name}"}
@@ -72,6 +76,14 @@ async def _opened(call: Call[NoQuery, LedgerRequest], service: Service) -> Answe
     answer = json_answer(201 if outcome.recorded else 200, ledger_body(outcome.state, named), headers)
     positions = await service.shown_positions(wanted.name)
     return answer if positions is None else shown_answer(answer, positions)
+
+
+async def _require_not_lost(call: Call[NoQuery, LedgerRequest], service: Service) -> None:
+    """Raise `LedgerMissing` if the ledger had come to this installation from another, and is not there."""
+    try:
+        await service.read(service.ledger.ledger, call.body.name)
+    except LedgerNotFound:
+        await call.installations.require_nobody_left_for(call.body.name, service)
 
 
 @endpoint(

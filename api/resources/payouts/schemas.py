@@ -109,7 +109,8 @@ class PayoutBody(TypedDict):
     """A payout.
 
     `hold_id` is the transaction that holds its amount. `transaction_id` is the transaction that ended the hold, or the
-    one made later by an operator's resolution. `due_at` is when the ledger acts next.
+    one made later by an operator's resolution. `due_at` is when the ledger acts next, at the
+    latest: it asks sooner once a silent provider answers again.
     """
 
     id: Id

@@ -55,17 +55,19 @@ class SubmitPayout(OnPayout):
 class RecordSilence(OnPayout):
     """Record that a submission or an inquiry got no usable answer. `detail` says why.
 
-    Nothing is recorded if the payout has changed since it was `seen`: the change is the newer information.
+    Nothing is recorded if the payout has changed since it was `seen`: the change is the newer information. `is_silent`
+    says that the provider answers nobody, and that whoever says so will ask as soon as it answers again.
     """
 
     source: Source
     detail: str
+    is_silent: bool = False
 
     def decide(self, read: Read, now: Instant) -> Decision:
         """Put the payout in doubt and set when to ask the provider; raise `PayoutNotFound`."""
         payout = existing_payout(read(self.stream), self.seen.id)
         if payout.version != self.seen.version:
             return Decision((), self.stream)
-        ask_at = payout.next_inquiry(now, is_answered=False)
+        ask_at = payout.next_inquiry(now, is_answered=False, is_silent=self.is_silent)
         unanswered = PayoutUnanswered(source=self.source, detail=self.detail, ask_at=ask_at)
         return Decision([(self.stream, unanswered)], self.stream)

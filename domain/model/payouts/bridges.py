@@ -16,9 +16,6 @@ BRIDGE = "bridge"
 ACCOUNTS = "bridges"
 """The first segment of the addresses of the accounts that bridges keep."""
 
-LONGEST_WAIT_SECONDS = 30.0
-"""The longest wait between two inquiries about a bridge: asking another ledger costs little."""
-
 
 def is_bridge(provider: str, destination: Mapping[str, Any]) -> bool:
     """Tell whether a payout is a bridge. A provider of this name that was configured in the past named no ledger."""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from domain.model.events import Event, Recorded
 from domain.model.ids import Id
 from domain.model.money import split_asset
-from domain.model.payouts.bridges import LONGEST_WAIT_SECONDS, bridge_account, is_bridge
+from domain.model.payouts.bridges import bridge_account, is_bridge
 from domain.model.refusals import payout_not_found
 from domain.model.streams import ledger_of, name_of
 from domain.model.times import Instant, later
@@ -31,8 +31,10 @@ Money = Literal["held", "paid", "released"]
 
 FIRST_INQUIRY_SECONDS = 0.5
 LONGEST_INQUIRY_SECONDS = 300.0
-# The longest wait is reached after this many doublings.
-MAX_DOUBLINGS = 10
+LONGEST_SILENT_SECONDS = 3600.0
+"""The longest wait of a payout whose provider answers nobody, so that a long outage records little of each payout."""
+# The waits of such a payout begin after this many doublings.
+SILENT_DOUBLINGS = 9
 # How many steps of the history are searched for waits, so that a long history does not slow a decision.
 MAX_STEPS_LOOKED_AT = 64
 
@@ -249,16 +251,21 @@ class Payout(NamedTuple):
         """Whether to call the provider: it was never called, or says that it never heard of the payout."""
         return self.state == "accepted" or (self.state == "in_doubt" and self.is_unknown)
 
-    def next_inquiry(self, now: Instant, *, is_answered: bool) -> Instant:
-        """Return when to ask the provider next. `is_answered` tells whether it answered this time, without an end.
+    def next_inquiry(self, now: Instant, *, is_answered: bool, is_silent: bool = False) -> Instant:
+        """Return when to ask the provider next, at the latest. `is_answered`: it answered this time, without an end.
 
-        Each wait is twice the one before it, up to `LONGEST_INQUIRY_SECONDS`, or less for a bridge. The waits start
-        again when a silent provider answers, and when an answering provider falls silent: how long it was in one
-        condition says nothing about the other.
+        Each wait is twice the one before it, up to `LONGEST_INQUIRY_SECONDS`. The waits start again when a silent
+        provider answers, and when an answering provider falls silent: how long it was in one condition says nothing
+        about the other. `is_silent`: it answers nobody. The waits are then longer, up to `LONGEST_SILENT_SECONDS`.
         """
         doublings = self._waits_in_a_row(is_answered=is_answered)
-        longest = LONGEST_WAIT_SECONDS if self.is_bridge else LONGEST_INQUIRY_SECONDS
-        return later(now, min(FIRST_INQUIRY_SECONDS * 2.0**doublings, longest))
+        if is_silent:
+            seconds = min(
+                FIRST_INQUIRY_SECONDS * 2.0 ** (doublings + SILENT_DOUBLINGS), LONGEST_SILENT_SECONDS
+            )
+        else:
+            seconds = min(FIRST_INQUIRY_SECONDS * 2.0**doublings, LONGEST_INQUIRY_SECONDS)
+        return later(now, seconds)
 
     def _waits_in_a_row(self, *, is_answered: bool) -> int:
         """Return how many consecutive waits of one kind the history ends with: for an answer, or for an end.
@@ -273,7 +280,7 @@ class Payout(NamedTuple):
             if step.event not in ("reported", "unanswered") or was_answered != is_answered:
                 break
             waits += 1
-        return min(waits, MAX_DOUBLINGS)
+        return waits
 
     def as_first_answered(self) -> "Payout":
         """Return the payout as the first answer to its request showed it."""

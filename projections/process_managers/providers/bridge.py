@@ -12,6 +12,7 @@ from domain.model.errors import (
     RULE_PRECEDENCE,
     AccountNotFound,
     IdempotencyKeyReused,
+    JournalUnavailable,
     LedgerError,
     TransactionNotFound,
     UnbalancedTransaction,
@@ -130,4 +131,10 @@ def _explain(error: LedgerError | TimeoutError) -> NoReturn:
             words = f"the other ledger could not say: {error.code}"
         case _:
             words = f"the other ledger did not answer within {CALL_SECONDS:g} s"
-    raise NoAnswer(words) from error
+    raise NoAnswer(words, is_heard=_is_heard(error)) from error
+
+
+def _is_heard(error: LedgerError | TimeoutError) -> bool:
+    """Tell whether an error shows that the installation of the other ledger answers."""
+    is_silent = isinstance(error, JournalUnavailable) and error.is_of_the_journal
+    return isinstance(error, LedgerError) and not is_silent

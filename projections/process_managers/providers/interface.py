@@ -12,7 +12,14 @@ from domain.model.payouts.reports import Report
 
 
 class NoAnswer(Exception):
-    """The provider did not say what it did: it may have done everything or nothing. The message says why."""
+    """The provider did not say what it did: it may have done everything or nothing. The message says why.
+
+    `is_heard` tells that the provider answers all the same, and only says nothing about this order.
+    """
+
+    def __init__(self, why: str = "", *, is_heard: bool = False) -> None:
+        super().__init__(why)
+        self.is_heard = is_heard
 
 
 class Order(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from domain.application import LedgerApplication
-from domain.model.errors import JournalUnavailable, LedgerMoved, LedgerMoving, LedgerNotFound
+from domain.model.errors import JournalUnavailable, LedgerMissing, LedgerMoved, LedgerMoving, LedgerNotFound
 from domain.placement.holders import Holders
 from projections.process_managers.providers.interface import NoAnswer
 
@@ -31,6 +31,10 @@ class Siblings:
         """Tell whether a ledger was found to exist before. Ledgers never vanish."""
         return ledger in self._known
 
+    def installation_of(self, ledger: str) -> str | None:
+        """Return the installation of a ledger as this process remembers it, None if it does not. Never blocks."""
+        return self._holders.name_of(ledger)
+
     def exists(self, ledger: str) -> bool:
         """Tell whether a ledger exists. Raises a `LedgerError` if that cannot be said now.
 
@@ -41,7 +45,11 @@ class Siblings:
             try:
                 application.ledger(ledger)
             except LedgerNotFound:
-                return False
+                if not self._holders.is_placed(ledger):
+                    return False
+                missing = LedgerMissing(ledger, self._holders.name_of(ledger) or "")
+                self._holders.forget(ledger)
+                raise missing from None
             except LedgerMoving:
                 break
             except LedgerMoved as moved:
@@ -66,6 +74,9 @@ class Siblings:
             yield application
         except LedgerMoved as moved:
             self._holders.follow(ledger, moved.details["installation"])
+            raise
+        except LedgerNotFound:
+            self._holders.forget(ledger)
             raise
         except JournalUnavailable as error:
             is_silent = error.is_of_the_journal

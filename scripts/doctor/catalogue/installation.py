@@ -81,6 +81,15 @@ KINDS: Mapping[str, Kind] = {
         "Run the move again, which goes on where it was cut off; or cancel it.",
         ("tallystick place {ledger} --on {installation} --yes", "tallystick place {ledger} --cancel"),
     ),
+    "ledger_missing": Kind(
+        "error",
+        "Every request for the ledger is answered 503 `ledger_missing`. If a client opened it anew, its keys and"
+        " balances would begin anew.",
+        "If a command follows, the installation was restored to a moment before the ledger moved there: run it before"
+        " anything else, and the ledger is as it was when it left. Otherwise its opening was cut off, or undone by a"
+        " restore: recover to a later moment if you can, or open it again with `POST /v1/ledgers`.",
+        ("tallystick place {ledger} --on {installation} --yes",),
+    ),
     "temporary_tables_open": Kind(
         "warning",
         "An intruder in the service could create temporary tables that hide real ones where a query names no schema.",

@@ -114,7 +114,7 @@ def test_commands_are_taken_from_the_words_once_and_requests_are_left() -> None:
         (
             "in_doubt",
             "2026-07-01T12:04:00.000000Z",
-            "Nobody knows yet whether the money left. We ask again at 12:04 UTC.",
+            "Nobody knows yet whether the money left. We ask again at 12:04 UTC at the latest.",
         ),
         (
             "in_doubt",

@@ -24,7 +24,7 @@ def test_the_verdict_is_the_sentence() -> None:
 def test_a_payout_in_doubt_says_when_the_provider_is_asked() -> None:
     said = sentence(VERDICT, payout("in_doubt", "2026-07-01T12:04:00.000000Z"), NOW)
     assert said.startswith("Nobody knows yet whether the money left.")
-    assert said.endswith("We ask again at 12:04 UTC.")
+    assert said.endswith("We ask again at 12:04 UTC at the latest.")
 
 
 def test_a_time_that_has_passed_is_not_promised() -> None:

@@ -63,8 +63,8 @@ def submission(history: Given) -> SubmitPayout:
     return SubmitPayout(CONTEXT, payout(history), a_mark(), PATIENCE_SECONDS)
 
 
-def silence(history: Given) -> RecordSilence:
-    return RecordSilence(CONTEXT, payout(history), a_mark(), "submission", "ReadTimeout")
+def silence(history: Given, *, is_silent: bool = False) -> RecordSilence:
+    return RecordSilence(CONTEXT, payout(history), a_mark(), "submission", "ReadTimeout", is_silent=is_silent)
 
 
 def report(

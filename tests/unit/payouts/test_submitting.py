@@ -6,6 +6,7 @@ from domain.model.accounts import EntriesReleased
 from domain.model.payouts.attempts import FROZEN
 from domain.model.payouts.payout import (
     LONGEST_INQUIRY_SECONDS,
+    LONGEST_SILENT_SECONDS,
     PayoutFailed,
     PayoutState,
     PayoutSubmitted,
@@ -118,6 +119,18 @@ class TestSilence:
         assert waits[:4] == [FIRST, 2 * FIRST, 4 * FIRST, 8 * FIRST]
         assert waits == sorted(waits)
         assert waits[-1] == LONGEST_INQUIRY_SECONDS
+
+    def test_a_day_of_a_provider_that_answers_nobody_records_little(self) -> None:
+        history, now = in_state("submitted"), NOW
+        waits: list[float] = []
+        while sum(waits) < 86_400:
+            history.when(silence(history, is_silent=True), now)
+            due_at = payout(history).due_at or ""
+            waits.append((moment(due_at) - moment(now)).total_seconds())
+            now = due_at
+        assert waits[:2] == [512 * FIRST, 1024 * FIRST] and waits == sorted(waits)
+        assert waits[-1] == LONGEST_SILENT_SECONDS
+        assert len(waits) < 30
 
     def test_the_waits_begin_anew_once_the_provider_answers_again(self) -> None:
         history = in_state("submitted")
