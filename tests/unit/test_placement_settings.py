@@ -11,6 +11,7 @@ from api.settings import MAX_INSTALLATIONS, Settings, usual_projectors
 from domain.journal.database import Database
 from domain.placement.installations import MAIN, Installation
 from scripts.console import settings_or_exit
+from scripts.serving.serve import places
 
 EAST, WEST = "postgresql://books@east/x", "postgresql://books@west/x"
 
@@ -43,6 +44,27 @@ def test_one_that_is_named_is_a_placement_of_one(monkeypatch: pytest.MonkeyPatch
     assert settings.is_placement and [found.name for found in settings.placed()] == ["east"]
 
 
+def test_each_has_a_nats_stream_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Home has the one that it had when it was alone."""
+    named = {
+        "west": {"schema": "w"},
+        "east": {"schema": "e"},
+        "north": {"schema": "n", "nats_stream": "NORTH", "nats_subject": "books.north"},
+    }
+    settings = placed(monkeypatch, named, nats_subject="books.all")
+    assert settings.stream_of("west") == ("TALLYSTICK", "books.all")
+    assert settings.stream_of("east") == ("TALLYSTICK-east", "books.all-east")
+    assert settings.stream_of("north") == ("NORTH", "books.north")
+    installations = settings.placed(EAST)
+    of_north = places("publisher", settings, installations[2:], installations)
+    assert (of_north["TALLYSTICK_NATS_STREAM"], of_north["TALLYSTICK_NATS_SUBJECT"]) == (
+        "NORTH",
+        "books.north",
+    )
+    with pytest.raises(ValidationError, match="too long"):
+        placed(monkeypatch, named, nats_stream="A" * 128)
+
+
 @pytest.mark.parametrize(
     ("named", "is_needed"),
     [
@@ -72,6 +94,15 @@ def test_the_embedded_database_is_for_those_without_a_url(
         ({"east": EAST}, "Input should be"),
         ({f"i{n}": {"schema": f"s{n}"} for n in range(MAX_INSTALLATIONS + 1)}, "at most 64"),
         ({"east": {}, "west": {}}, "east and west are the same schema of the same database"),
+        (
+            {"east": {"schema": "e"}, "west": {"schema": "w", "nats_stream": "TALLYSTICK"}},
+            "east and west would share a NATS stream or its subjects",
+        ),
+        (
+            {"east": {"schema": "e"}, "west": {"schema": "w", "nats_subject": "tallystick.west"}},
+            "east and west would share a NATS stream or its subjects",
+        ),
+        ({"east": {"schema": "e", "nats_stream": "a b"}}, "String should match pattern"),
         (
             {"east": {"database_url": EAST}, "west": {"database_url": "postgres://other@east:/x"}},
             "east and west are the same schema of the same database",
