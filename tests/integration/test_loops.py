@@ -27,7 +27,8 @@ Work = Callable[[Connection[Any]], None]
 def denials(monkeypatch: pytest.MonkeyPatch) -> Denials:
     """No other test's losses and denials decide what is logged."""
     denials = Denials()
-    monkeypatch.setattr(leadership, "DATABASE", Outage("database"))
+    outage = Outage("database")
+    monkeypatch.setattr(leadership, "outage_of", lambda database: outage)
     monkeypatch.setattr(leadership, "DENIALS", denials)
     return denials
 

@@ -12,7 +12,7 @@ from psycopg import Connection
 
 from api.resources.journal.event_schemas import event_body
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, is_lost
+from domain.journal.outage import is_lost, outage_of
 from domain.journal.reader import head_of
 from domain.journal.shown_positions import ShownPositions, read_shown_positions
 from domain.model.registry import EVENT_TYPES
@@ -83,7 +83,7 @@ def _events(
     while True:
         try:
             with database.connect("tallystick tail") as connection:
-                DATABASE.back(_PART)
+                outage_of(database).back(_PART)
                 listener = JournalListener(connection, database)
                 while True:
                     listener.hear()
@@ -101,7 +101,7 @@ def _events(
         except psycopg.Error as error:
             if not (follow and is_lost(error)):
                 raise
-            DATABASE.lost(_PART, error)
+            outage_of(database).lost(_PART, error)
             sleep(RECONNECT_SECONDS)
 
 
