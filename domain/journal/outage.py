@@ -123,6 +123,13 @@ class Outage:
         name = None if self._of is None else _INSTALLATIONS.get(self._of)
         _log.warning(f"{self._what} {words}", **members, **({"installation": name} if name else {}))
 
+    def ended(self, part: str) -> None:
+        """Note that a part has ended. Nobody learns whether it could reach it again, and the outage is not its own."""
+        with self._lock:
+            self._suspicious.discard(part)
+            if self._parts.pop(part, None) is not None and not self._parts:
+                self._ended_at = self._clock()
+
 
 _OUTAGES: dict[Database, Outage] = {}
 _INSTALLATIONS: dict[Database, str] = {}
