@@ -124,7 +124,7 @@ class Loop(NamedTuple):
         """
         while not stop.is_set():
             self.turn(stop, serve)
-        DATABASE.ended(self.part)
+        outage_of(self.database).ended(self.part)
 
     def turn(self, stop: threading.Event, serve: Work) -> None:
         """Connect and serve once. After a failure, pause."""
