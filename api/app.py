@@ -32,6 +32,7 @@ from api.service.service import Service
 from api.service.writer import Writer
 from api.settings import Settings
 from domain.application import LedgerApplication
+from domain.journal.outage import call_installation
 from domain.model.payouts.bridges import BRIDGE
 from domain.placement.holders import Holders
 from domain.placement.installations import Installation
@@ -178,6 +179,8 @@ def _start_one(
 ) -> Service:
     """Start the parts of one installation. `keys` are those of home, None if this is home."""
     name, database = installation
+    if settings.is_placement:
+        call_installation(database, name)
     providers, limit = shared.providers, settings.max_clock_difference_seconds
     ledger, books = shared.applications[name], shared.metrics.of(name)
     # Threads of its own, so that an installation that hangs keeps no other waiting.

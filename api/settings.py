@@ -1,12 +1,13 @@
 """The options of the server: one field for each, read from `TALLYSTICK_…` in the environment."""
 
 import binascii
+import itertools
 import os
 import re
 from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -52,6 +53,10 @@ _ORIGIN = re.compile(
 )
 
 
+_MAX_STREAM_LENGTH = 128
+_STREAM_PATTERN = rf"^[A-Za-z0-9_-]{{1,{_MAX_STREAM_LENGTH}}}$"
+_SUBJECT_PATTERN = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"
+
 MAX_WITNESSED = 64
 
 MAX_PROJECTORS = 9
@@ -70,14 +75,26 @@ def usual_projectors() -> int:
 MAX_INSTALLATIONS = 64
 
 
+class StreamNames(NamedTuple):
+    """A NATS stream, and the first part of its subjects."""
+
+    name: str
+    subject: str
+
+
 class InstallationSettings(BaseModel):
-    """Where one installation of a placement is. What is left out is as for the whole service."""
+    """Where one installation of a placement is. What is left out is as for the whole service.
+
+    Its NATS stream and the first part of its subjects: without them `Settings.stream_of`.
+    """
 
     # Pydantic's models have a method called `schema`.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     database_url: str | None = None
     schema_: str | None = Field(None, pattern=_SCHEMA_PATTERN, alias="schema")
+    nats_stream: str | None = Field(None, pattern=_STREAM_PATTERN)
+    nats_subject: str | None = Field(None, pattern=_SUBJECT_PATTERN)
 
 
 class Settings(BaseSettings):
@@ -127,8 +144,8 @@ class Settings(BaseSettings):
     public_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$")
     # A NATS broker. Without one, nothing is published to NATS.
     nats_url: SecretStr | None = None
-    nats_stream: str = Field(DEFAULT_STREAM, pattern=r"^[A-Za-z0-9_-]{1,128}$")
-    nats_subject: str = Field(DEFAULT_SUBJECT, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
+    nats_stream: str = Field(DEFAULT_STREAM, pattern=_STREAM_PATTERN)
+    nats_subject: str = Field(DEFAULT_SUBJECT, pattern=_SUBJECT_PATTERN)
     # The broker's monitoring page, which alone says whether it syncs each message. Only the doctor asks it.
     nats_monitoring_url: str = ""
     # Words for a backup that PostgreSQL does not show, such as its provider's own. The doctor then asks for no archive.
@@ -198,6 +215,33 @@ class Settings(BaseSettings):
         if both := sorted(self.installations.keys() & self.witnessed.keys()):
             raise ValueError(f"{both[0]} is the name of an installation and of a witnessed service")
         return self
+
+    @model_validator(mode="after")
+    def _has_a_stream_for_each_installation(self) -> "Settings":
+        """No stream may have the events of two installations, and a broker refuses two streams that share a subject."""
+        if self.nats_url is None:
+            return self
+        streams = {name: self.stream_of(name) for name in self.installations}
+        for name, stream in streams.items():
+            if len(stream.name) > _MAX_STREAM_LENGTH:
+                raise ValueError(f"the NATS stream of {name} has too long a name: give it a nats_stream")
+        for (one, of_one), (other, of_other) in itertools.combinations(streams.items(), 2):
+            if of_one.name == of_other.name or _overlap(of_one.subject, of_other.subject):
+                raise ValueError(
+                    f"{one} and {other} would share a NATS stream or its subjects: give each its own nats_stream"
+                    " and nats_subject"
+                )
+        return self
+
+    def stream_of(self, installation: str) -> StreamNames:
+        """Return what an installation's NATS stream is called. If it is not said, others than home add their name."""
+        given = self.installations.get(installation, InstallationSettings())
+        is_home = not self.installations or installation == next(iter(self.installations))
+        suffix = "" if is_home else f"-{installation}"
+        return StreamNames(
+            given.nats_stream or f"{self.nats_stream}{suffix}",
+            given.nats_subject or f"{self.nats_subject}{suffix}",
+        )
 
     @property
     def is_placement(self) -> bool:
@@ -279,6 +323,11 @@ def _place_of(installation: Installation) -> tuple[object, ...]:
         return url, schema
     server = [given.get(name) for name in ("service", "host", "hostaddr", "port", "dbname")]
     return *(str(part or "") for part in server), schema
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Tell whether two first parts of subjects are the same, or one of them begins the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def _listed(text: str) -> list[str]:

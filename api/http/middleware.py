@@ -30,7 +30,7 @@ from api.problems import (
 )
 from api.security.keys import NOBODY
 from api.service.service import Service
-from domain.journal.outage import DATABASE, DENIALS, is_denied
+from domain.journal.outage import DENIALS, is_denied, was_any_on
 from domain.model.errors import JournalUnavailable, LedgerError
 from projections.errors import ProjectionBehind
 
@@ -192,7 +192,7 @@ def _route_of(scope: Scope) -> str:
 
 def _is_logged_once(status: int, began: float) -> bool:
     """Tell whether an outage or a denial was on, which is logged once and not for each request that it hits."""
-    return status != 500 and (DATABASE.was_on(began) or DENIALS.was_on(began))
+    return status != 500 and (was_any_on(began) or DENIALS.was_on(began))
 
 
 def _observe(scope: Scope, talk: Conversation, status: int, began: float) -> None:

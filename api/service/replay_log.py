@@ -13,7 +13,7 @@ import structlog
 from api.service.connections import connected
 from domain.application import LedgerApplication, system_clock
 from domain.commit.decider import Result
-from domain.journal.outage import DATABASE, is_lost
+from domain.journal.outage import is_lost, outage_of
 from domain.model.commands import Command
 from domain.model.errors import IdempotencyKeyReused, LedgerError
 from domain.model.streams import ledger_of
@@ -110,10 +110,10 @@ class ReplayLog:
         try:
             with connected(self._ledger) as connection:
                 add_replays(connection, list(waiting.values()))
-            DATABASE.back("replay log")
+            outage_of(self._ledger.datastore.database).back("replay log")
         except (psycopg.Error, LedgerError) as error:
             if is_lost(error):
-                DATABASE.lost("replay log", error, when_asked=True)
+                outage_of(self._ledger.datastore.database).lost("replay log", error, when_asked=True)
             else:
                 _log.warning("replays wait to be written", count=len(waiting), error=repr(error))
             self._add(list(waiting.values()))

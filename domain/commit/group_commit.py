@@ -61,10 +61,12 @@ class GroupCommit:
         self._decider = Decider(clock)
         self._parts_to_learn = warm_up(self._decider, self._writer)
         self._tracer = tracer
-        self._progress = CommitProgress(self._decider, self._snapshotter, observe)
+        self._progress = CommitProgress(database, self._decider, self._snapshotter, observe)
         self._pipeline = Pipeline(self._decider, self._writer, self._reader_ahead, self._progress)
         locked_commit = LockedCommit(self._decider, self._writer, self._progress)
-        self._patience = Patience(self._reason, self._progress.outage, monotonic)
+        self._patience = Patience(
+            self._reason, self._progress.outage, self._progress.database_outage, monotonic
+        )
         self._queue = SubmissionQueue(self._patience)
         self._recovery = Recovery(database, locked_commit, self._progress, self._queue.collect_more)
         self._thread = threading.Thread(target=self._run, name="group commit", daemon=True)

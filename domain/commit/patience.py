@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from domain.journal.outage import DATABASE, Outage
+from domain.journal.outage import Outage
 from domain.model.errors import JournalUnavailable
 
 LOOK_SECONDS = 0.1
@@ -54,13 +54,21 @@ class PendingAnswer:
 class Patience:
     """The waiting callers, and a thread that watches their deadlines."""
 
-    def __init__(self, trouble: Callable[[], str | None], outage: Outage, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        trouble: Callable[[], str | None],
+        outage: Outage,
+        database_outage: Outage,
+        clock: Callable[[], float],
+    ) -> None:
         """`trouble` returns why the journal is unavailable, or None while it is available. `clock` counts seconds.
 
-        `outage` is the writer's: it logs that callers are refused, and the writer logs when that is over.
+        `outage` is the writer's: it logs that callers are refused, and the writer logs when that is over. It says
+        nothing during `database_outage`, which is said already.
         """
         self._trouble = trouble
         self._outage = outage
+        self._database_outage = database_outage
         self._clock = clock
         self._waiting: set[PendingAnswer] = set()
         self._lock = threading.Lock()
@@ -101,7 +109,7 @@ class Patience:
         now = self._clock()
         with self._lock:
             late = [answer for answer in self._waiting if answer.give_up_at <= now]
-        if late and not DATABASE.was_on(monotonic() - RECOVERY_SECONDS):  # which is said already
+        if late and not self._database_outage.was_on(monotonic() - RECOVERY_SECONDS):  # which is said already
             self._outage.lost("writer", JournalUnavailable(reason))
         for answer in late:
             answer.give_up(reason)

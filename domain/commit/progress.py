@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 
 from domain.commit.decider import DecidedBatch, Decider
-from domain.journal.outage import DATABASE, Outage
+from domain.journal.database import Database
+from domain.journal.outage import Outage, outage_of
 from domain.journal.snapshots import Snapshotter
 from domain.model.events import State
 
@@ -13,13 +14,18 @@ class CommitProgress:
     """What this writer knows of its commits. Each way of committing notes its commits here."""
 
     def __init__(
-        self, decider: Decider, snapshotter: Snapshotter, observe: Callable[[int, int, float], None]
+        self,
+        database: Database,
+        decider: Decider,
+        snapshotter: Snapshotter,
+        observe: Callable[[int, int, float], None],
     ) -> None:
         """`observe` is called for each batch with commands, events, and seconds from decision to commit."""
         self._decider = decider
         self._snapshotter = snapshotter
         self._observe = observe
-        self.outage = Outage("journal")
+        self.database_outage = outage_of(database)
+        self.outage = Outage("journal", of=database)
         """Logs that callers are refused while the database is within reach."""
         self.position = 0
         """The newest position of the journal that this writer knows to be committed."""
@@ -30,7 +36,7 @@ class CommitProgress:
 
     def committed(self, batch: DecidedBatch, since: Mapping[str, State]) -> None:
         """Note a commit and offer snapshots. `since` is the parameter of `Decider.settled`."""
-        DATABASE.back("writer")
+        self.database_outage.back("writer")
         self.outage.back("writer")
         self.position = batch.rows.last
         self.decided_at_seconds = batch.decided_at_seconds

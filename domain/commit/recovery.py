@@ -20,7 +20,7 @@ from domain.commit.locked_commit import KeyNotNew, LockedCommit
 from domain.commit.progress import CommitProgress
 from domain.commit.queue import is_answered
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, DENIALS, is_denied, reason_of
+from domain.journal.outage import DENIALS, is_denied, reason_of
 from domain.journal.silence import HOLDERS_OF_HEAD, LOST, Watch
 from domain.journal.writer import ClockDiffers
 from domain.model.errors import JournalUnavailable
@@ -125,7 +125,7 @@ class Recovery:
             self._watch_holder()
             self._progress.outage.lost("writer", JournalUnavailable(reason))
         else:
-            DATABASE.lost("writer", error, when_asked=True)
+            self._progress.database_outage.lost("writer", error, when_asked=True)
         return reason
 
     def _watch_holder(self) -> None:

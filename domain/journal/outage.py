@@ -1,7 +1,8 @@
 """Logs an outage: once when something is lost, once a minute while it lasts, and once when it is back.
 
 Many parts of a process use the same database. Each of them tries again several times a second, and all lose it at the
-same moment. They share one `Outage`, so that an operator reads one line instead of hundreds.
+same moment. They share one `Outage`, so that an operator reads one line instead of hundreds. Each installation of a
+placement has one of its own, and its name is in the line.
 """
 
 import threading
@@ -11,6 +12,7 @@ from time import monotonic
 import psycopg
 import structlog
 
+from domain.journal.database import Database
 from domain.model.errors import JournalUnavailable
 
 REMIND_SECONDS = 60.0
@@ -46,9 +48,15 @@ class Outage:
     """Whether this process can reach one thing, and if not, since when."""
 
     def __init__(
-        self, what: str, remind_seconds: float = REMIND_SECONDS, clock: Callable[[], float] = monotonic
+        self,
+        what: str,
+        remind_seconds: float = REMIND_SECONDS,
+        clock: Callable[[], float] = monotonic,
+        of: Database | None = None,
     ) -> None:
+        """`of` is the database of the installation that it is about, if it is about one."""
         self._what = what
+        self._of = of
         self._remind_seconds = remind_seconds
         self._clock = clock
         self._lock = threading.Lock()
@@ -90,9 +98,9 @@ class Outage:
             seconds, parts = round(now - self._began_at, 1), len(self._parts)
         said = str(error).strip().partition("\n")[0] or type(error).__name__
         if is_first:
-            _log.warning(f"{self._what} out of reach", part=part, error=said)
+            self._say("out of reach", part=part, error=said)
         else:
-            _log.warning(f"{self._what} still out of reach", seconds=seconds, parts=parts, error=said)
+            self._say("still out of reach", seconds=seconds, parts=parts, error=said)
 
     def back(self, part: str) -> None:
         """Note that a part can reach it."""
@@ -109,7 +117,11 @@ class Outage:
                 return
             self._ended_at = self._clock()
             seconds = round(self._ended_at - self._began_at, 1)
-        _log.warning(f"{self._what} within reach again", seconds=seconds)
+        self._say("within reach again", seconds=seconds)
+
+    def _say(self, words: str, **members: object) -> None:
+        name = None if self._of is None else _INSTALLATIONS.get(self._of)
+        _log.warning(f"{self._what} {words}", **members, **({"installation": name} if name else {}))
 
     def ended(self, part: str) -> None:
         """Note that a part has ended. Nobody learns whether it could reach it again, and the outage is not its own."""
@@ -119,8 +131,23 @@ class Outage:
                 self._ended_at = self._clock()
 
 
-DATABASE = Outage("database")
-"""The database of this process."""
+_OUTAGES: dict[Database, Outage] = {}
+_INSTALLATIONS: dict[Database, str] = {}
+
+
+def outage_of(database: Database) -> Outage:
+    """Return the outage of an installation's database, which all parts of this process share that use it."""
+    return _OUTAGES.get(database) or _OUTAGES.setdefault(database, Outage("database", of=database))
+
+
+def was_any_on(since: float) -> bool:
+    """Tell whether the database of any installation is out of reach, or was after `since` on the clock."""
+    return any(outage.was_on(since) for outage in list(_OUTAGES.values()))
+
+
+def call_installation(database: Database, name: str) -> None:
+    """Say in each line about a database which installation of a placement it is."""
+    _INSTALLATIONS[database] = name
 
 
 def is_lost(error: BaseException | None) -> bool:

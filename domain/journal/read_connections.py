@@ -17,7 +17,7 @@ from psycopg import Connection
 from psycopg.pq import TransactionStatus
 
 from domain.journal.database import UnfitDatabase
-from domain.journal.outage import DATABASE
+from domain.journal.outage import Outage
 
 PATIENCE_SECONDS = 5.0
 """How long readers wait for a database that is away. Readers that come after that fail at once until it is back."""
@@ -46,9 +46,12 @@ class Readers:
         self,
         connect: Callable[[], Connection[Any]],
         size: int,
+        outage: Outage,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
+        """`outage` is told whether `connect` succeeds."""
         self._connect = connect
+        self._outage = outage
         self._patience_seconds = patience_seconds
         self._free = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
@@ -133,7 +136,7 @@ class Readers:
             except UnfitDatabase:
                 raise
             except psycopg.OperationalError as error:
-                DATABASE.lost(_PART, error, when_asked=True)
+                self._outage.lost(_PART, error, when_asked=True)
                 with self._lock:
                     now = monotonic()
                     self._lost_at = self._lost_at or now
@@ -143,7 +146,7 @@ class Readers:
                 sleep(RETRY_SECONDS)
             else:
                 self._lost_at = None
-                DATABASE.back(_PART)
+                self._outage.back(_PART)
                 return connection
 
 

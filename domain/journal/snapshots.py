@@ -21,7 +21,7 @@ from psycopg import Connection
 
 from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, is_lost
+from domain.journal.outage import is_lost, outage_of
 from domain.journal.queries import load
 from domain.journal.weights import weight_of
 from domain.model.accounts import Account, AccountOpened
@@ -151,10 +151,10 @@ class Snapshotter:
             try:
                 connection = connection or self._connect()
                 keep(connection, items)
-                DATABASE.back("snapshots")
+                outage_of(self._database).back("snapshots")
             except psycopg.Error as error:
                 if is_lost(error):
-                    DATABASE.lost("snapshots", error, when_asked=True)
+                    outage_of(self._database).lost("snapshots", error, when_asked=True)
                 else:
                     _log.warning("snapshots not written", snapshots=len(items), error=type(error).__name__)
                 if connection:

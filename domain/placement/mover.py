@@ -77,14 +77,18 @@ class Mover:
         context: Context,
         tell: Callable[[Progress], None] = lambda progress: None,
         prepared: Callable[[Connection[Any]], None] = lambda connection: None,
+        followed: Callable[[Connection[Any], Connection[Any]], None] = lambda old, new: None,
     ) -> None:
         """`context` is recorded with the events. `prepared` is called before writes are stopped, with a connection to
-        the new place, and may wait until it is ready to answer for the ledger."""
+        the new place, and may wait until it is ready to answer for the ledger. `followed` is called before the ledger
+        arrives, with a connection to each place, and brings along what follows a ledger and is no event. It may be
+        called again after the mover died."""
         self._ledger = ledger
         self._old_place, self._new_place = old, new
         self._context = context
         self._tell = tell
         self._prepared = prepared
+        self._followed = followed
         self._frozen_at: float | None = None
 
     def run(self) -> Report:
@@ -216,6 +220,7 @@ class Mover:
         # Recorded time rises within a ledger, and no event is dated later than its own database's clock allows.
         ahead_seconds = seconds_until(instant(moves.clock(new)), left.envelope.recorded_at)
         sleep(min(max(0.0, ahead_seconds), MOST_CLOCK_SECONDS))
+        self._followed(old, new)
         moves.arrive(new, self._ledger, row, read_shown_positions(old, self._ledger), self._context)
         return Digest(left.event.events, left.event.root)
 

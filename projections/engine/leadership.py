@@ -21,7 +21,7 @@ import structlog
 from psycopg import Connection
 
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
+from domain.journal.outage import DENIALS, is_denied, is_lost, outage_of
 from domain.journal.queries import load
 from domain.journal.silence import HOLDERS_OF_PLACE, Watch, bound_session
 from domain.model.times import Instant, moment
@@ -124,14 +124,14 @@ class Loop(NamedTuple):
         """
         while not stop.is_set():
             self.turn(stop, serve)
-        DATABASE.ended(self.part)
+        outage_of(self.database).ended(self.part)
 
     def turn(self, stop: threading.Event, serve: Work) -> None:
         """Connect and serve once. After a failure, pause."""
         seconds = 0.0
         try:
             with self.database.connect(f"tallystick {self.part}") as connection:
-                DATABASE.back(self.part)
+                outage_of(self.database).back(self.part)
                 if self._is_leader(connection, stop):
                     serve(connection)
         except Exception as error:  # noqa: BLE001 - nothing may end a background loop
@@ -148,7 +148,7 @@ class Loop(NamedTuple):
 
     def _say(self, error: Exception) -> None:
         if is_lost(error):
-            DATABASE.lost(self.part, error)
+            outage_of(self.database).lost(self.part, error)
         elif is_denied(error):
             DENIALS.note(error)
         elif self.failed is not None:

@@ -22,7 +22,11 @@ SELECT size, note FROM checkpoints WHERE size <= %(size)s ORDER BY number DESC L
 SELECT ledger, position, shown, recorded FROM position_ranges WHERE position <= %(until)s ORDER BY ledger, position;
 
 -- name: of_topics
+-- Of all ledgers, those that are here: one that has left is in the books of the installation where it is.
 SELECT originator_id, originator_version, topic, state, notification_id FROM events
 WHERE notification_id <= %(until)s AND topic = ANY(%(topics)s)
-AND (%(ledger)s::text IS NULL OR split_part(originator_id, '/', 1) = %(ledger)s)
+AND CASE WHEN %(ledger)s::text IS NULL
+    THEN split_part(originator_id, '/', 1) NOT IN (SELECT ledger FROM absent_ledgers)
+    ELSE split_part(originator_id, '/', 1) = %(ledger)s
+END
 ORDER BY notification_id;

@@ -16,6 +16,7 @@ from psycopg.rows import tuple_row
 from domain.journal.encoding import decode
 from domain.journal.queries import load
 from domain.journal.reader import head_of
+from domain.journal.shown_positions import ShownPositions, read_shown_positions
 from domain.model.accounts import AccountOpened, Closed
 from domain.model.entries import PostedEntry
 from domain.model.events import Recorded
@@ -53,19 +54,22 @@ class Dialect(Protocol):
 def accounting_lines(
     connection: Connection[Any], dialect: Dialect, ledger: str | None = None, until: int | None = None
 ) -> Generator[str, None, None]:
-    """Return the books of one ledger, or of all if None, as of the position `until`, or of the newest if None.
+    """Return the books of one ledger, or of all here if None, as of the position `until`, or of the newest if None.
 
-    The connection must not be in a transaction. Raises `BeyondHead`, and `UnreadableEvent` for a damaged journal.
+    The position of one ledger is as it is shown (domain/journal/shown_positions.py). The connection must not be in a
+    transaction. Raises `BeyondHead`, and `UnreadableEvent` for a damaged journal.
     """
     with one_instant(connection):
-        head = head_of(connection)
+        positions = ShownPositions() if ledger is None else read_shown_positions(connection, ledger)
+        head = positions.shown(head_of(connection))
         if until is not None and not 0 <= until <= head:
             raise BeyondHead(f"there is no position {until}: the newest is {head}")
         until = head if until is None else until
         title = f"{ledger or 'All ledgers'} at position {until}, by recorded time"
-        yield from dialect.begin(title, _events(connection, ledger, until, [AccountOpened.TOPIC]))
+        last = positions.own(until)
+        yield from dialect.begin(title, _events(connection, ledger, last, [AccountOpened.TOPIC]))
         today: date | None = None
-        for recorded in _events(connection, ledger, until, _TOPICS):
+        for recorded in _events(connection, ledger, last, _TOPICS):
             day = date.fromisoformat(recorded.envelope.recorded_at[:10])
             if today is not None and today != day:
                 yield from dialect.morning(today + timedelta(days=1))

@@ -42,7 +42,10 @@ class Attempt(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """An event owed to a webhook. `next_attempt_at` is None if it is finished or behind another delivery of its key."""
+    """An event owed to a webhook. `next_attempt_at` is None if it is finished or behind another delivery of its key.
+
+    `position` is that of the installation's journal, and the one in `event_id` is where the event is shown.
+    """
 
     webhook_id: UUID
     position: int
@@ -135,6 +138,7 @@ def _deliveries(connection: Connection[Any], query: Query, wanted: dict[str, Any
 def _delivery(
     webhook_id: UUID,
     position: int,
+    shown: int,
     stream: str,
     topic: str,
     correlation_id: str,
@@ -146,7 +150,7 @@ def _delivery(
     return Delivery(
         webhook_id,
         position,
-        event_id(stream, position),
+        event_id(stream, shown),
         topic,
         partition_key(stream),
         correlation_id,

@@ -3,7 +3,11 @@
 SELECT pg_advisory_xact_lock(hashtextextended('outbox ' || current_schema(), 0));
 
 -- name: columns
-d.webhook_id, d.position, e.originator_id, e.topic, d.correlation_id, d.state, d.reason, d.due_at, (
+-- Also where the event is shown.
+d.webhook_id, d.position, coalesce((
+    SELECT r.shown + d.position - r.position FROM position_ranges AS r
+    WHERE r.ledger = split_part(e.originator_id, '/', 1) AND r.position <= d.position ORDER BY r.position DESC LIMIT 1
+), d.position), e.originator_id, e.topic, d.correlation_id, d.state, d.reason, d.due_at, (
     SELECT coalesce(json_agg(json_build_object(
         'number', a.number, 'outcome', a.outcome, 'duplicated', a.is_duplicate, 'sent_at', a.sent_at,
         'ended_at', a.ended_at, 'duration_seconds', extract(epoch FROM a.ended_at - a.sent_at)::double precision,

@@ -26,6 +26,7 @@ from domain.journal.outage import Outage, is_lost
 from domain.journal.queries import load
 from domain.journal.reader import Row, whole_rows
 from domain.journal.session import confirm
+from domain.journal.shown_positions import read_shown_positions
 from domain.tracing import Tracer
 from projections.engine.leadership import RECONNECT_SECONDS, Loop, Pauses, pause
 from projections.engine.rate import RATE_SECONDS, Rate
@@ -49,8 +50,8 @@ _BROKER = Outage("broker")
 
 
 RESTORED = (
-    "the database was restored to an earlier point. Tell the stream's consumers which positions are void, then purge"
-    " the stream (scripts/BACKUP.md)"
+    "it is the stream of another installation, or the database was restored to an earlier point. Then tell the stream's"
+    " consumers which positions are void, and purge the stream (scripts/BACKUP.md)"
 )
 
 
@@ -205,7 +206,8 @@ class Follower:
         before, _, last = id.rpartition("/")
         if not (before and last.isascii() and last.isdecimal()):
             raise NotOurs(f"the last message of the stream {name} is not from this service")
-        position = int(last)
+        # The id has the position at which the event is shown.
+        position = read_shown_positions(self._connection, before.partition("/")[0]).own(int(last))
         row = _SQL["event"].row(self._connection, {"position": position})
         if row is None:
             *_, head = self._standing()
@@ -213,7 +215,7 @@ class Follower:
             raise NotOurs(f"{words}: {RESTORED}")
         stored, state = row
         # An id that an earlier release made has no digest.
-        if "/" in before and id != broker_id(stored, state, position):
+        if "/" in before and id != broker_id(stored, state, int(last)):
             words = f"event {position}, with which the stream {name} ends, is another one in the journal"
             raise NotOurs(f"{words}: {RESTORED}")
         return position
@@ -284,6 +286,7 @@ class Follower:
         """
         messages: list[Message] = []
         wanted = {"after": after, "upto": upto}
+        shown: dict[int, int] = dict(_SQL["shown"].rows(self._connection, wanted, prepare=True))
         copies = {position for (position,) in _SQL["copies"].rows(self._connection, wanted, prepare=True)}
         for number, position in enumerate(range(after + 1, upto + 1)):
             if number == len(rows) or rows[number][4] != position:
@@ -291,7 +294,8 @@ class Follower:
             if position in copies:
                 continue
             try:
-                messages.append(message_of(rows[number], self._streaming.public_url))
+                row = (*rows[number][:4], shown.get(position, position))
+                messages.append(message_of(row, self._streaming.public_url))
             except ValueError as error:
                 return messages, position - 1, f"no message can be made of event {position}: {error}"
         return messages, upto, None

@@ -28,6 +28,15 @@ WHERE before < %(most_bytes)s ORDER BY notification_id;
 SELECT generate_series(greatest(first, %(after)s + 1), least(last, %(upto)s)) FROM copied_events
 WHERE first <= %(upto)s AND last > %(after)s;
 
+-- name: shown
+-- Where the events of a range are shown whose ledgers have moved. Without a move the journal is not read.
+SELECT e.notification_id, r.shown + e.notification_id - r.position FROM stored_events AS e CROSS JOIN LATERAL (
+    SELECT shown, position FROM position_ranges
+    WHERE ledger = split_part(e.originator_id, '/', 1) AND position <= e.notification_id
+    ORDER BY position DESC LIMIT 1
+) AS r
+WHERE e.notification_id > %(after)s AND e.notification_id <= %(upto)s AND EXISTS (SELECT FROM position_ranges);
+
 -- name: move
 -- For display only: publishing continues from the end of the stream itself (jetstream.py).
 UPDATE projection_versions

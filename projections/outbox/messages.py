@@ -50,7 +50,11 @@ class StoredMessage(msgspec.Struct):
 
 
 def event_id(stream: str, position: int) -> str:
-    """Return the id by which consumers recognise an event, whoever delivers it and however often."""
+    """Return the id by which consumers recognise an event, whoever delivers it and however often.
+
+    The position is the one at which it is shown (domain/journal/shown_positions.py). Another event of the ledger may
+    have its own position, in the journal of another installation.
+    """
     return f"{ledger_of(stream)}/{position}"
 
 
@@ -64,9 +68,10 @@ def broker_id(stream: str, state: bytes, position: int) -> str:
 
 
 def message_of(row: Row, public_url: str) -> Message:
-    """Return the message of a stored event. `public_url` is the service's public address, for the event's `source`.
+    """Return the message of a stored event, given with the position at which it is shown.
 
-    Raises `ValueError` if the event does not have the stored form.
+    `public_url` is the service's public address, for the event's `source`. Raises `ValueError` if the event does not
+    have the stored form.
     """
     stream, version, topic, state, position = row
     ledger: str | None = ledger_of(stream)

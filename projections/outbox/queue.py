@@ -31,19 +31,18 @@ _log = structlog.get_logger(__name__)
 
 
 class DueDelivery(NamedTuple):
-    """An attempt to make now: its number, the failures in a row before it, and the event as it is stored."""
+    """An attempt to make now: its number, the failures in a row before it, and the event as it is stored.
+
+    `position` is that of the installation's journal. The event has the one at which it is shown.
+    """
 
     webhook_id: UUID
+    position: int
     number: int
     failures: int
     url: str
     secrets: list[str]
     event: Row
-
-    @property
-    def position(self) -> int:
-        """The position of the event."""
-        return self.event[4]
 
 
 class Ended(NamedTuple):
@@ -119,9 +118,9 @@ def _claim(connection: Connection[Any], under_way: Mapping[UUID, int]) -> list[D
     rows = _SQL["claim"].rows(connection, wanted, prepare=True)
     return [
         DueDelivery(
-            id, number, failures, url, secrets or [], (stream, version, topic, bytes(state), position)
+            id, position, number, failures, url, secrets or [], (stream, version, topic, bytes(state), shown)
         )
-        for id, position, number, failures, url, secrets, stream, version, topic, state in rows
+        for id, position, number, failures, url, secrets, stream, version, topic, state, shown in rows
     ]
 
 

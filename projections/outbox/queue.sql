@@ -23,7 +23,7 @@ UPDATE delivery_outcomes SET attempts = attempts + (SELECT count(*) FROM ended) 
 -- name: claim
 -- Each webhook gets at most as many attempts at once as it has room for. The first of each webhook come before the
 -- second of each, and so on, so webhooks do not starve one another. LATERAL reads only that many rows of each. Only the
--- holder of the publisher's place claims.
+-- holder of the publisher's place claims. The event is returned with the position at which it is shown.
 WITH receivers AS (
     SELECT w.id, w.url, greatest(
         0, CASE WHEN w.failing_since IS NULL THEN %(room)s ELSE %(failing_room)s END - coalesce(busy.count, 0)
@@ -56,7 +56,11 @@ SELECT
         SELECT array_agg(s.secret ORDER BY s.created_at DESC) FROM webhook_secrets AS s
         WHERE s.webhook_id = c.webhook_id AND (s.valid_until IS NULL OR s.valid_until > clock_timestamp())
     ),
-    e.originator_id, e.originator_version, e.topic, e.state
+    e.originator_id, e.originator_version, e.topic, e.state,
+    coalesce((
+        SELECT r.shown + c.position - r.position FROM position_ranges AS r
+        WHERE r.ledger = split_part(e.originator_id, '/', 1) AND r.position <= c.position ORDER BY r.position DESC LIMIT 1
+    ), c.position)
 FROM claimed AS c
 JOIN receivers AS r ON r.id = c.webhook_id
 JOIN events AS e ON e.notification_id = c.position

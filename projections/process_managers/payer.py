@@ -23,7 +23,7 @@ from psycopg.sql import SQL, Identifier
 
 from domain.application import LedgerApplication, system_clock
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, is_lost
+from domain.journal.outage import is_lost, outage_of
 from domain.model.commands import Command
 from domain.model.errors import LedgerError
 from domain.model.events import Context
@@ -255,7 +255,7 @@ class Payer:
                 position = self._pursue(lane, seen, in_hand.early_since)
             except Exception as error:  # noqa: BLE001  an error in one payout must not hold up others
                 if is_lost(error):
-                    DATABASE.lost("payouts", error, when_asked=True)
+                    outage_of(self._database).lost("payouts", error, when_asked=True)
                 else:
                     is_usual = isinstance(error, LedgerError)
                     _log.error(

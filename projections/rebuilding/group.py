@@ -18,7 +18,7 @@ import structlog
 from psycopg import Connection
 
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, is_lost
+from domain.journal.outage import is_lost, outage_of
 from domain.journal.queries import load
 from domain.journal.silence import LOST
 from projections.engine.poison import describe
@@ -212,7 +212,7 @@ class Group:
     def _note(self, error: Exception, rebuilds: Sequence[Rebuild]) -> None:
         is_usual = isinstance(error, LOST)
         if is_lost(error):
-            DATABASE.lost("rebuilding", error, when_asked=True)
+            outage_of(self._database).lost("rebuilding", error, when_asked=True)
         else:
             _log.warning("rebuild interrupted", error=repr(error), exc_info=None if is_usual else error)
         if self._is_ended:

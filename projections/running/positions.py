@@ -16,7 +16,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, DENIALS, is_denied, is_overtaken
+from domain.journal.outage import DENIALS, is_denied, is_overtaken, outage_of
 from domain.journal.queries import load
 from domain.model.errors import JournalUnavailable
 from projections.engine.journal_listener import is_position
@@ -346,7 +346,7 @@ class PositionWaiter:
             finally:
                 with self._changed:
                     self._awake = lambda: None
-                DATABASE.ended(_PART)
+                outage_of(self._database).ended(_PART)
 
     def _stay_connected(self, awakened: socket.socket) -> None:
         while not self._stopping.is_set():
@@ -367,13 +367,13 @@ class PositionWaiter:
                 if is_denied(error):
                     DENIALS.note(error)
                 else:
-                    DATABASE.lost(_PART, error)
+                    outage_of(self._database).lost(_PART, error)
                 self._stopping.wait(RECONNECT_SECONDS)
 
     def _follow(self, connection: Connection[Any], selector: selectors.BaseSelector) -> None:
         # Not to the journal: there are as many commits as requests, and the head is heard of with the next position.
         connection.execute(SQL("LISTEN {}").format(Identifier(projections_channel(self._database))))
-        DATABASE.back(_PART)
+        outage_of(self._database).back(_PART)
         while not self._stopping.is_set():
             self._look(connection)
             look_at = monotonic() + self._poll_seconds
@@ -391,7 +391,7 @@ class PositionWaiter:
 
     def _poll(self, connection: Connection[Any], selector: selectors.BaseSelector) -> None:
         """Follow the copy of a standby until it is promoted."""
-        DATABASE.back(_PART)
+        outage_of(self._database).back(_PART)
         while not self._stopping.is_set() and read_replay(connection).is_copy:
             self._look(connection)
             look_at = monotonic() + self._poll_seconds

@@ -14,7 +14,7 @@ import psycopg
 import structlog
 
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, is_lost
+from domain.journal.outage import is_lost, outage_of
 from domain.tracing import Tracer
 from projections.engine.leadership import Pauses
 from projections.engine.projection import Projection
@@ -78,12 +78,12 @@ def _prepare(database: Database, stop: threading.Event, projections: Collection[
     while not stop.is_set():
         try:
             install(database, projections)
-            DATABASE.back("installation")
+            outage_of(database).back("installation")
             return
         except psycopg.Error as error:
             if is_lost(error):
-                DATABASE.lost("installation", error)
+                outage_of(database).lost("installation", error)
             else:
                 _log.warning("projections cannot be installed yet", error=str(error))
             stop.wait(pauses.next_seconds())
-    DATABASE.ended("installation")
+    outage_of(database).ended("installation")

@@ -113,9 +113,11 @@ def _move(
 ) -> None:
     from domain.placement.mover import Differs, Mover
     from domain.placement.moves import CannotMove, Overtaken
+    from projections.outbox.following import Successor, follow
     from scripts.commands.installation import operator
     from scripts.console import fail
 
+    successors: list[Successor] = []
     old, new = found.at, next(each for each in placed if each.name == to)
     if found.bound_for not in (None, to):
         fail(f"{ledger} is being moved to {found.bound_for}: finish that, or cancel it, first")
@@ -124,7 +126,15 @@ def _move(
     try:
         _require_fit(old)
         _require_fit(new)
-        report = Mover(ledger, old, new, operator(), _teller(), _wait_for_read_models).run()
+        report = Mover(
+            ledger,
+            old,
+            new,
+            operator(),
+            _teller(),
+            _wait_for_read_models,
+            lambda at_old, at_new: successors.extend(follow(at_old, at_new, ledger)),
+        ).run()
     except (CannotMove, Differs) as error:
         fail(str(error))
     except Overtaken:
@@ -136,14 +146,17 @@ def _move(
     if report.frozen_seconds is not None:
         words += f"; writes were refused for {report.frozen_seconds:.1f} s"
     typer.echo(words)
+    for successor in successors:
+        how = "as a new webhook" if successor.is_new else "as the webhook that is there"
+        typer.echo(f"{successor.url} is told of it by {to}, {how} {successor.id}")
 
 
 def _agreed(ledger: str, old: str, new: str) -> bool:
     """Say what will be done, and ask at a terminal. Elsewhere return False."""
     typer.echo(
         f"{ledger} is on {old}. Its events are copied to {new} while both serve. Then writes to it are refused for"
-        f" some seconds, and it is written on {new}. The copies on {old} stay and are no longer read. Webhooks are"
-        " registered with each installation: see that those for this ledger are.",
+        f" some seconds, and it is written on {new}. The copies on {old} stay and are no longer read. Whoever is told"
+        f" of it by webhooks is told by {new} from then on.",
         err=True,
     )
     return sys.stdin.isatty() and typer.confirm("Move it?", err=True)

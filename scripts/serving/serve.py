@@ -241,13 +241,18 @@ def places(
     installations: "Sequence[Installation]",
     placed: "Sequence[Installation]",
 ) -> dict[str, str]:
-    """Return the settings that tell a process where its installations are, and a projector where all others are."""
+    """Return the settings that tell a process where its installations are.
+
+    They also tell a follower of the journal which NATS stream is its own, and a projector where all others are.
+    """
     first = installations[0]
     places = {"TALLYSTICK_DATABASE_URL": first.database.url, "TALLYSTICK_SCHEMA": first.database.schema}
     if not settings.is_placement:
         return places
     if process == "api":
         return places | {"TALLYSTICK_INSTALLATIONS": _named(installations)}
+    stream = settings.stream_of(first.name)
+    places |= {"TALLYSTICK_NATS_STREAM": stream.name, "TALLYSTICK_NATS_SUBJECT": stream.subject}
     siblings = {SIBLINGS: _named(witnessed_by(first, placed))}
     return places | {INSTALLATION: first.name} | (siblings if process == "projector" else {})
 

@@ -35,10 +35,13 @@ class Told(NamedTuple):
 
 
 @contextmanager
-def publishing(database: Database, broker: NatsServer) -> Iterator[None]:
+def publishing(
+    database: Database, broker: NatsServer, stream: str = "TALLYSTICK", subject: str = "tallystick"
+) -> Iterator[None]:
     """A publisher that runs meanwhile, as a process of the service would run it."""
     stop = threading.Event()
-    thread = threading.Thread(target=run_jetstream, args=(database, stop, Streaming(broker.url)))
+    streaming = Streaming(broker.url, stream, subject)
+    thread = threading.Thread(target=run_jetstream, args=(database, stop, streaming))
     thread.start()
     try:
         yield
@@ -76,14 +79,14 @@ def on_broker(broker: NatsServer, ask: Callable[[JetStreamContext], Any]) -> Any
     return asyncio.run(asked())
 
 
-def told(broker: NatsServer, first: int = 1) -> list[Told]:
-    """All messages of the stream, starting at one."""
+def told(broker: NatsServer, first: int = 1, name: str = "TALLYSTICK") -> list[Told]:
+    """All messages of a stream, starting at one."""
 
     async def read(stream: JetStreamContext) -> list[Told]:
-        state = (await stream.stream_info("TALLYSTICK")).state
+        state = (await stream.stream_info(name)).state
         found = []
         for sequence in range(first, state.last_seq + 1):
-            message = await stream.get_msg("TALLYSTICK", sequence)
+            message = await stream.get_msg(name, sequence)
             assert message.data is not None and message.headers and message.subject
             found.append(Told(message.subject, sequence, message.headers, json.loads(message.data)))
         return found

@@ -10,10 +10,14 @@ from pathlib import Path
 import httpx2
 import psycopg
 import pytest
+from nats.js.errors import NotFoundError
 
 from domain.placement.ledger_map import LedgerMap
 from scripts.serving.embedded_postgres import EmbeddedPostgres
+from tests.integration.streams import told
+from tests.nats_server import NatsServer, serving_nats
 from tests.projecting import eventually
+from tests.receiver import receiving
 from tests.service import ROOT, Service, post_ledger, serving
 
 pytestmark = pytest.mark.integration
@@ -98,6 +102,41 @@ def test_ledgers_stay_where_they_are_through_kills_and_a_restart(
         shown = client.get("/v1/ledgers/payroll")
         assert shown.status_code == 200 and "installation" not in shown.json()
         assert "Ledger-Installation" not in shown.headers
+
+
+def test_each_installation_tells_nats_and_receivers_of_what_it_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a ledger that moves while the service runs."""
+    named(monkeypatch, east={}, west={"schema": "west"})
+    with serving_nats(tmp_path / "nats") as broker, receiving() as receiver:
+        for setting, value in {
+            "NATS_URL": broker.url,
+            "WEBHOOK_ALLOW_HTTP": "true",
+            "WEBHOOK_ALLOW_PRIVATE": "true",
+        }.items():
+            monkeypatch.setenv(f"TALLYSTICK_{setting}", value)
+        with serving(tmp_path / "east") as service, service.client() as client:
+            hook = {"url": receiver.url, "ledgers": ["main"], "types": ["*"]}
+            client.post("/v1/webhooks", params={"installation": "east"}, json=hook).raise_for_status()
+            assert opened(client, "main", "east").status_code == 201
+            assert opened(client, "payroll", "west").status_code == 201
+            moved = run("place", "main", "--on", "west", "--yes", "--data-dir", str(tmp_path / "east"))
+            assert moved.returncode == 0, moved.stderr
+            of_main = ["ledger.opened", "ledger.move_started", "ledger.moved", "ledger.arrived"]
+            eventually(lambda: len(set(receiver.ids())) == len(of_main))
+            eventually(lambda: told_of(broker, "TALLYSTICK", "main") == of_main[:3])
+            eventually(lambda: told_of(broker, "TALLYSTICK-west", "main") == of_main[3:])
+            assert told_of(broker, "TALLYSTICK-west", "payroll") == ["ledger.opened"]
+
+
+def told_of(broker: NatsServer, stream: str, ledger: str) -> list[str]:
+    """The types of the events of a ledger that are in a stream."""
+    try:
+        messages = told(broker, name=stream)
+    except NotFoundError:
+        return []
+    return [message.body["type"] for message in messages if message.body["data"]["ledger"] == ledger]
 
 
 def test_two_ledgers_of_one_name_are_refused_at_the_start(

@@ -14,6 +14,7 @@ from psycopg import Connection
 from domain.journal import read_connections as module
 from domain.journal.database import Database
 from domain.journal.eventsourcing.factory import JournalDatastore
+from domain.journal.outage import Outage
 from domain.journal.read_connections import NoReader, Readers
 
 pytestmark = pytest.mark.integration
@@ -30,7 +31,7 @@ def readers(database: Database, made: list[Connection[Any]]) -> Iterator[Readers
         made.append(database.connect("tallystick reader"))
         return made[-1]
 
-    with Readers(connect, 3, patience_seconds=0.5) as readers:
+    with Readers(connect, 3, Outage("database"), patience_seconds=0.5) as readers:
         yield readers
 
 
@@ -119,7 +120,7 @@ def test_readers_are_patient_at_first_and_later_ones_are_refused_at_once() -> No
         attempts += 1
         raise psycopg.OperationalError("connection refused")
 
-    with Readers(refuse, 2, patience_seconds=0.5) as readers:
+    with Readers(refuse, 2, Outage("database"), patience_seconds=0.5) as readers:
         began = monotonic()
         with pytest.raises(psycopg.OperationalError):
             pid(readers)

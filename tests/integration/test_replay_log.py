@@ -11,7 +11,7 @@ from api.service import replay_log
 from api.service.replay_log import ReplayLog
 from domain.application import LedgerApplication
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE
+from domain.journal.outage import outage_of
 from domain.model.commands import Outcome
 from domain.model.errors import IdempotencyKeyReused, InvalidRequest
 from domain.model.idempotency import operation_id
@@ -109,7 +109,7 @@ def test_they_wait_while_the_database_is_out_of_reach(database: Database, owner:
         log.start()
         proxy.cut()
         log.note(COMMAND, AGAIN)
-        eventually(lambda: "replay log" in DATABASE.parts)
+        eventually(lambda: "replay log" in outage_of(ledger.datastore.database).parts)
         log.note(COMMAND, AGAIN)
         proxy.restore()
         eventually(lambda: counted(owner) == [("replayed", "tester", 2)])

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from domain.application import LedgerApplication
 from domain.commit import queue
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE
+from domain.journal.outage import outage_of
 from domain.model.accounts import Account
 from domain.model.commands import Command
 from domain.model.entries import Entry
@@ -291,7 +291,7 @@ def test_an_outage_sets_nothing_aside(
         monkeypatch.setattr(cut_off, "execute", ask)
         with working(database, cut_off, clock):
             assert asking.wait(60)
-            eventually(lambda: "worker" in DATABASE.parts)
+            eventually(lambda: "worker" in outage_of(database).parts)
             proxy.restore()
             await_statuses(ledger, asked, "posted")
 

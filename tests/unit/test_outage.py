@@ -1,6 +1,7 @@
 """An outage is logged when it begins, once a minute, and when it ends, not by each request it affects."""
 
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -8,7 +9,8 @@ import pytest
 from psycopg import errors
 from structlog.testing import capture_logs
 
-from domain.journal.outage import Denials, Outage, is_lost
+from domain.journal.database import Database
+from domain.journal.outage import Denials, Outage, call_installation, is_lost, outage_of, was_any_on
 from domain.model.errors import JournalUnavailable
 
 LOST = psycopg.OperationalError("connection refused\nand more")
@@ -48,6 +50,27 @@ def test_it_is_said_once_however_many_suffer_it_and_how_often(
         clock.now += 0.3
     assert [(line["event"], line["part"], line["error"]) for line in said] == [
         ("database out of reach", "a", "connection refused")
+    ]
+
+
+def test_each_installation_has_its_own_and_is_named(said: list[Any]) -> None:
+    """Parts of the same name in two of them do not end each other's."""
+    east, west = (Database("postgresql://nobody@one/books", schema) for schema in ("of_east", "of_west"))
+    call_installation(west, "west")
+    began = monotonic()
+    outage_of(west).lost("positions", LOST)
+    outage_of(east).back("positions")
+    outage_of(east).lost("positions", LOST)
+    outage_of(east).back("positions")
+    assert outage_of(west).was_on(began) and was_any_on(began)
+    assert outage_of(west).parts == {"positions"} and not outage_of(east).parts
+    outage_of(Database(*west)).back("positions")
+    assert not outage_of(west).parts
+    words = ("database out of reach", "database within reach again")
+    assert [(line["event"], line.get("installation")) for line in said] == [
+        (words[0], "west"),
+        *((event, None) for event in words),
+        (words[1], "west"),
     ]
 
 

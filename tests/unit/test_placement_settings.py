@@ -11,6 +11,7 @@ from api.settings import MAX_INSTALLATIONS, Settings, usual_projectors
 from domain.journal.database import Database
 from domain.placement.installations import MAIN, Installation
 from scripts.console import settings_or_exit
+from scripts.serving.serve import places
 
 EAST, WEST = "postgresql://books@east/x", "postgresql://books@west/x"
 
@@ -43,6 +44,44 @@ def test_one_that_is_named_is_a_placement_of_one(monkeypatch: pytest.MonkeyPatch
     assert settings.is_placement and [found.name for found in settings.placed()] == ["east"]
 
 
+def test_each_has_a_nats_stream_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Home has the one that it had when it was alone."""
+    named = {
+        "west": {"schema": "w"},
+        "east": {"schema": "e"},
+        "north": {"schema": "n", "nats_stream": "NORTH", "nats_subject": "books.north"},
+    }
+    settings = placed(monkeypatch, named, nats_subject="books.all")
+    assert settings.stream_of("west") == ("TALLYSTICK", "books.all")
+    assert settings.stream_of("east") == ("TALLYSTICK-east", "books.all-east")
+    assert settings.stream_of("north") == ("NORTH", "books.north")
+    installations = settings.placed(EAST)
+    of_north = places("publisher", settings, installations[2:], installations)
+    assert (of_north["TALLYSTICK_NATS_STREAM"], of_north["TALLYSTICK_NATS_SUBJECT"]) == (
+        "NORTH",
+        "books.north",
+    )
+
+
+@pytest.mark.parametrize(
+    ("of_west", "words"),
+    [
+        ({"nats_stream": "A" * 120}, "east and west would share a NATS stream or its subjects"),
+        ({"nats_stream": "W", "nats_subject": "tallystick"}, "east and west would share"),
+        ({"nats_stream": "W", "nats_subject": "tallystick.west"}, "east and west would share"),
+        ({}, "the NATS stream of west-of-the-sea has too long a name"),
+    ],
+)
+def test_streams_that_a_broker_would_refuse_are_refused_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, of_west: Any, words: str
+) -> None:
+    west = "west" if of_west else "west-of-the-sea"
+    named = {"east": {"schema": "e"}, west: {"schema": "w", **of_west}}
+    placed(monkeypatch, named, nats_stream="A" * 120)
+    with pytest.raises(ValidationError, match=words):
+        placed(monkeypatch, named, nats_stream="A" * 120, nats_url="nats://127.0.0.1:4222")
+
+
 @pytest.mark.parametrize(
     ("named", "is_needed"),
     [
@@ -72,6 +111,7 @@ def test_the_embedded_database_is_for_those_without_a_url(
         ({"east": EAST}, "Input should be"),
         ({f"i{n}": {"schema": f"s{n}"} for n in range(MAX_INSTALLATIONS + 1)}, "at most 64"),
         ({"east": {}, "west": {}}, "east and west are the same schema of the same database"),
+        ({"east": {"schema": "e", "nats_stream": "a b"}}, "String should match pattern"),
         (
             {"east": {"database_url": EAST}, "west": {"database_url": "postgres://other@east:/x"}},
             "east and west are the same schema of the same database",

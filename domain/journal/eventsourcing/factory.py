@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 from domain.journal.database import Database, ReadOnlyDatabase
 from domain.journal.eventsourcing.mapper import JournalMapper
 from domain.journal.eventsourcing.recorder import JournalProcessRecorder, JournalRecorder, SnapshotRecorder
-from domain.journal.outage import is_lost, is_overtaken
+from domain.journal.outage import is_lost, is_overtaken, outage_of
 from domain.journal.read_connections import Readers
 from domain.journal.silence import bound_transactions
 
@@ -45,7 +45,7 @@ class JournalDatastore(PostgresDatastore):
         self.database = database
         # It has the library's name for a pool. The library only opens it, borrows from it and closes it.
         connect = partial(_reader, database)  # not a method, which would keep this object from being freed
-        self.pool: Any = Readers(connect, pool_size, connect_timeout_seconds)
+        self.pool: Any = Readers(connect, pool_size, outage_of(database), connect_timeout_seconds)
 
     def read(self, function: Callable[[Connection[Any]], Found]) -> Found:
         """Return the result of a pure read. If its connection is lost meanwhile, it is tried once more on a fresh one.

@@ -9,6 +9,7 @@ import typer
 from psycopg import Connection
 
 from domain.journal.encoding import UnreadableEvent
+from domain.journal.shown_positions import ShownPositions, read_shown_positions
 from domain.model.streams import is_address, is_ledger_name
 from projections.engine.live_version import Reading
 from projections.errors import ProjectionBehind
@@ -118,9 +119,28 @@ def report(
     _judge(kind, ledger, scope, clock, limits=limits)
     with service_connection("report", database_url, data_dir, schema, installation) as connection:
         require(connection, ledger, account)
+        positions = read_shown_positions(connection, ledger)
+        wanted = positions.own(min_position)
         span = Span(clock, within.since, within.until)
-        with _awaited(connection, kind, ledger, span, scope, min_position, limits=limits) as reading:
-            _write(kind, ledger, span, scope, within, reading, form, minor_units=minor_units)
+        with _awaited(connection, kind, ledger, span, scope, wanted, limits=limits) as reading:
+            shown = _as_shown(kind, reading, positions)
+            _write(kind, ledger, span, scope, within, shown, form, minor_units=minor_units)
+
+
+def _as_shown(
+    kind: Kind, reading: Reading[Iterator[Any]], positions: ShownPositions
+) -> Reading[Iterator[Any]]:
+    """Return a report with the positions that the API shows, which differ if the ledger has moved."""
+    if not positions:
+        return reading
+    rows = reading.found
+    if kind == "changes":
+        rows = (row._replace(position=positions.shown(row.position)) for row in rows)
+    elif "position" in (columns := COLUMNS[kind]):
+        at = columns.index("position")
+        rows = ((*row[:at], positions.shown(row[at]), *row[at + 1 :]) for row in rows)
+    position, head = positions.shown(reading.position), positions.shown(reading.head)
+    return reading._replace(found=rows, position=position, head=head)
 
 
 def _judge(kind: Kind, ledger: str, scope: Scope, clock: Clock, *, limits: bool) -> None:

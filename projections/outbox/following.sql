@@ -1,0 +1,30 @@
+-- name: lock
+-- The same lock as in webhooks.sql.
+SELECT pg_advisory_xact_lock(hashtextextended('outbox ' || current_schema(), 0));
+
+-- name: subscriptions
+SELECT id, url, types, description, created_by, state, disabled_reason FROM webhooks
+WHERE state <> 'deleted' AND ledgers && ARRAY[%(ledger)s, '*'] ORDER BY created_at, id;
+
+-- name: secrets
+SELECT secret, created_at, valid_until FROM webhook_secrets
+WHERE webhook_id = %(id)s AND (valid_until IS NULL OR valid_until > clock_timestamp());
+
+-- name: there
+-- A webhook that asks for at least as much of the ledger.
+SELECT id FROM webhooks
+WHERE url = %(url)s AND ledgers && ARRAY[%(ledger)s, '*'] AND (types @> %(types)s OR '*' = ANY(types))
+AND (state = 'enabled' OR state = 'disabled' AND %(state)s = 'disabled') ORDER BY created_at, id LIMIT 1;
+
+-- name: add
+-- Copies before the head are not owed (read_models/outbox.py), and whatever is recorded for the ledger here comes after.
+INSERT INTO webhooks (id, url, ledgers, types, description, created_by, state, disabled_reason, after)
+SELECT %(id)s, %(url)s, ARRAY[%(ledger)s], %(types)s, %(description)s, %(created_by)s, %(state)s, %(disabled_reason)s,
+    position
+FROM head;
+
+-- name: add_secret
+-- A secret that ends at one of the two places ends with the earlier end. least() ignores null.
+INSERT INTO webhook_secrets AS s (webhook_id, secret, created_at, valid_until)
+VALUES (%(id)s, %(secret)s, %(created_at)s, %(valid_until)s)
+ON CONFLICT (webhook_id, secret) DO UPDATE SET valid_until = least(s.valid_until, excluded.valid_until);
