@@ -12,6 +12,7 @@ from domain.model.errors import (
     RULE_PRECEDENCE,
     AccountNotFound,
     IdempotencyKeyReused,
+    JournalUnavailable,
     LedgerError,
     TransactionNotFound,
     UnbalancedTransaction,
@@ -126,6 +127,8 @@ def _explain(error: LedgerError | TimeoutError) -> NoReturn:
     match error:
         case IdempotencyKeyReused():
             words = "the other ledger has another transfer under this key"
+        case JournalUnavailable():
+            words = f"the other ledger could not say: {error.code}, {error.reason}"
         case LedgerError():
             words = f"the other ledger could not say: {error.code}"
         case _:
