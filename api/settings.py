@@ -8,10 +8,12 @@ from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
+from urllib.parse import urlsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -52,6 +54,8 @@ _ORIGIN = re.compile(
     r"(?:http://(?!\S*:80$)|https://(?!\S*:443$))(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?"
 )
 
+# A scheme, a host, perhaps a port and a path, in visible characters. A login would need an @ before the path.
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[!-~]*)?")
 
 _MAX_STREAM_LENGTH = 128
 _STREAM_PATTERN = rf"^[A-Za-z0-9_-]{{1,{_MAX_STREAM_LENGTH}}}$"
@@ -80,6 +84,28 @@ class StreamNames(NamedTuple):
 
     name: str
     subject: str
+
+
+def _is_address(text: str) -> str:
+    """Return the address of a service without a slash at its end, such as `https://books.example.com`.
+
+    It is told to callers, and paths are appended to it: so it has no login, no query and no fragment.
+    """
+    if text and not (_ADDRESS.fullmatch(text) and _is_place(text)):
+        raise ValueError(
+            "must be the address of a service, such as https://books.example.com or http://10.0.0.1:8000/books,"
+            " without a login, a query or a fragment"
+        )
+    return text.rstrip("/")
+
+
+def _is_place(url: str) -> bool:
+    """Tell whether a URL has a host, a port that exists or none, and nothing after the path."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and not {"?", "#"} & set(url)
+    except ValueError:  # of the port, or of a bracket
+        return False
 
 
 class InstallationSettings(BaseModel):
@@ -135,13 +161,13 @@ class Settings(BaseSettings):
     # Only read, from a hot standby or a primary. Whatever must be asked of the primary is refused, or passed on.
     read_only: bool = False
     # The address at which the primary's service is reached: told to callers, and where `forward` passes requests on.
-    primary_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$")
+    primary_url: Annotated[str, AfterValidator(_is_address)] = ""
     forward: bool = False
     # How far the copy may be behind the primary before the service calls itself not ready. None: it does not matter.
     max_replay_lag_seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
 
     # The service's address as seen from outside. It becomes the `source` of published events.
-    public_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$")
+    public_url: Annotated[str, AfterValidator(_is_address)] = ""
     # A NATS broker. Without one, nothing is published to NATS.
     nats_url: SecretStr | None = None
     nats_stream: str = Field(DEFAULT_STREAM, pattern=_STREAM_PATTERN)
@@ -181,7 +207,8 @@ class Settings(BaseSettings):
     @field_validator("forward")
     @classmethod
     def _has_an_address(cls, forward: bool, info: ValidationInfo) -> bool:
-        if forward and not info.data.get("primary_url"):
+        # An address that is wrong was refused already, and is not in the data.
+        if forward and not info.data.get("primary_url", "?"):
             raise ValueError("needs TALLYSTICK_PRIMARY_URL, the address to pass requests on to")
         return forward
 

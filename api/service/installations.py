@@ -8,6 +8,7 @@ from typing import TypeVar
 from api.service.service import Service
 from domain.journal.outage import is_denied
 from domain.model.errors import JournalUnavailable, LedgerMissing, LedgerMoved, LedgerNotFound
+from domain.placement.installations import not_served
 from domain.placement.ledger_map import LedgerMap
 from domain.placement.moves import standing
 
@@ -141,6 +142,5 @@ class Installations:
 
     def _serving(self, name: str) -> Service:
         if name not in self._services:
-            words = "The ledger is in an installation that this server was not told of."
-            raise JournalUnavailable("installation_unknown", words)
+            raise not_served(name)
         return self._services[name]

@@ -6,12 +6,15 @@ from time import monotonic
 from httpx2 import AsyncBaseTransport, AsyncHTTPTransport, Limits, Request, Response, TransportError
 
 from api.problems import ReadOnlyReplica
+from domain.journal.outage import Outage
 
 LIMITS = Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=30.0)
 """A server closes a connection without a request after 65 s, so none is used that is just being closed."""
 
 ANNOUNCE_SECONDS = 0.5
 """How long after a read was announced to the primary, at least, another of the same route is."""
+
+_PART = "passing on"
 
 
 class Replica:
@@ -33,6 +36,7 @@ class Replica:
         self.is_placement = is_placement
         self.max_replay_lag_seconds = max_replay_lag_seconds
         self._transport: AsyncBaseTransport | None = AsyncHTTPTransport(limits=LIMITS) if forwards else None
+        self._primary = Outage(f"primary {primary_url}")
         self._announce_at: dict[str, float] = {}
         self._announcing: dict[str, asyncio.Task[None]] = {}
 
@@ -48,10 +52,16 @@ class Replica:
     async def send(self, request: Request) -> Response:
         """Send a request to the primary once; return its answer, whose body is still to be read.
 
-        Raises `httpx2.TransportError` if there is none.
+        Raises `httpx2.TransportError` if there is none, and logs why: the caller is not told.
         """
         assert self._transport is not None
-        return await self._transport.handle_async_request(request)
+        try:
+            response = await self._transport.handle_async_request(request)
+        except TransportError as error:
+            self._primary.lost(_PART, error)
+            raise
+        self._primary.back(_PART)
+        return response
 
     def may_announce(self, route: str) -> bool:
         """Tell whether a read of a route may be announced now, and count it as announced.

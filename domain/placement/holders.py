@@ -8,6 +8,7 @@ from eventsourcing.persistence import InterfaceError, OperationalError
 from domain.application import LedgerApplication
 from domain.journal.outage import reason_of
 from domain.model.errors import JournalUnavailable
+from domain.placement.installations import not_served
 from domain.placement.ledger_map import LedgerMap
 
 
@@ -34,7 +35,7 @@ class Holders:
         if name is None:
             return self._home
         if name not in self._applications:
-            raise JournalUnavailable("installation_unknown")
+            raise not_served(name)
         return self._applications[name]
 
     def name_of(self, ledger: str) -> str | None:
@@ -56,10 +57,10 @@ class Holders:
         Raises `JournalUnavailable` if this process does not serve that installation.
         """
         if self._map is None:
-            raise JournalUnavailable("installation_unknown")
+            raise not_served(name)
         self._map.forget(ledger)
         if name not in self._applications:
-            raise JournalUnavailable("installation_unknown")
+            raise not_served(name)
         self._map.follow(ledger, name)
         return self._applications[name]
 

@@ -7,6 +7,7 @@ from psycopg import Connection
 
 from domain.journal.database import Database
 from domain.journal.queries import load
+from domain.model.errors import JournalUnavailable
 
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,31}$"
 
@@ -19,6 +20,12 @@ class Installation(NamedTuple):
 
     name: str
     database: Database
+
+
+def not_served(name: str) -> JournalUnavailable:
+    """Return the refusal of what concerns a ledger of an installation that this process does not serve."""
+    words = f"The ledger is in the installation {name}, which this server was not told of."
+    return JournalUnavailable("installation_unknown", f"{words} Its operator must name it.")
 
 
 class Standing(NamedTuple):

@@ -1,8 +1,9 @@
 """`tallystick doctor`: the command and its list of checks."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Annotated, Any
 
 import psycopg
@@ -102,8 +103,11 @@ def doctor(
             if settings.needs_embedded:
                 stack.enter_context(attached(settings.data_dir))
             placed = stack.enter_context(chosen(settings, installation or EVERY))
+            names = [each.name for each in settings.placed("")] if settings.is_placement else []
             home = settings.placed("")[0].name
-            reports = [_report(each, scope, timeout, is_home=each.name == home) for each in placed]
+            reports = [
+                _report(each, scope, timeout, is_home=each.name == home, names=names) for each in placed
+            ]
             if len(placed) > 1:
                 reports[0].examined.append(placements.examined(placed, timeout))
                 reports[0].examined.append(bridges.between([of.database for of in placed], timeout))
@@ -118,12 +122,14 @@ def doctor(
     raise typer.Exit(max(exit_code(report.examined) for report in reports))
 
 
-def _report(installation: Installation, scope: Scope, timeout_seconds: float, *, is_home: bool) -> Report:
+def _report(
+    installation: Installation, scope: Scope, timeout_seconds: float, *, is_home: bool, names: Sequence[str]
+) -> Report:
     name, database = installation
     facts: dict[str, Any] = {}
     try:
         facts = facts_of(database)
-        examined = list(examinations(database, scope, timeout_seconds, is_home=is_home))
+        examined = list(examinations(database, scope, timeout_seconds, is_home=is_home, names=names))
     except psycopg.Error as error:
         examined = _unreachable(trouble_of(error, database).words)
     return Report(examined, facts, name)
@@ -134,12 +140,18 @@ def _unreachable(words: str) -> list[Examined]:
 
 
 def examinations(
-    database: Database, scope: Scope, timeout_seconds: float, *, is_home: bool = True
+    database: Database,
+    scope: Scope,
+    timeout_seconds: float,
+    *,
+    is_home: bool = True,
+    names: Sequence[str] = (),
 ) -> Iterator[Examined]:
     """Run the checks in order. Those that need a schema are skipped if there is none.
 
-    Only the home of a placement has keys to be examined.
+    Only the home of a placement has keys and the map to be examined. `names` are the installations of the placement.
     """
+    of_the_map = Check("every installation of the map is named", partial(installation.named, names=names))
     codes: set[str] = set()
     for check in OF_THE_SERVER:
         examined = examine(database, check, scope, timeout_seconds)
@@ -147,7 +159,7 @@ def examinations(
         codes |= {finding.code for finding in examined.findings}
         if {"schema_missing", "schema_closed"} & codes:
             return
-    for check in OF_THE_INSTALLATION:
+    for check in (*OF_THE_INSTALLATION, *([of_the_map] if is_home and names else [])):
         if check in OF_HOME and not is_home:
             continue
         examined = examine(database, check, scope, timeout_seconds)

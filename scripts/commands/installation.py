@@ -18,13 +18,14 @@ import typer
 from psycopg import Connection
 
 from domain.journal.database import Database
-from domain.journal.reader import read_aggregates
+from domain.journal.reader import head_of, read_aggregates
 from domain.journal.trouble import trouble_of
 from domain.model.errors import LedgerMoved, LedgerMoving, Unavailable
 from domain.model.events import Context
 from domain.model.ids import is_id
 from domain.model.installation.keys import AT_A_TERMINAL
 from domain.model.streams import account_stream, ledger_stream
+from projections.running.places import is_standby
 from scripts.console import fail, settings_or_exit
 from scripts.endings import ERRORS, USAGE
 from scripts.serving.database import EVERY, chosen, connected, existing
@@ -138,10 +139,14 @@ def only(settings: "Settings", installation: str | None) -> str:
 
 
 class Asked(NamedTuple, Generic[Said_co]):
-    """What installations said, each with its name, None without a placement; and why the others could not answer."""
+    """What installations said, each with its name, None without a placement; and why the others could not answer.
+
+    `copies` has the newest position of those that were read from a standby: they say nothing of what comes after it.
+    """
 
     said: Sequence[tuple[str | None, Said_co]]
     unanswered: Mapping[str, str]
+    copies: Mapping[str | None, int]
 
     def listed(
         self: "Asked[Sequence[Item]]", show: Callable[[Item], Mapping[str, Any]]
@@ -163,7 +168,14 @@ class Asked(NamedTuple, Generic[Said_co]):
         return [named, *([cell(item[name]) for name in named] for item in items)]
 
     def tell(self) -> None:
-        """Say which installations could not answer, and why. If any could not, exit 3: what was printed lacks them."""
+        """Say which installations could not answer, and why. If any could not, exit 3: what was printed lacks them.
+
+        Also say which were read from a standby, and how far: nobody must take for missing what has not arrived there.
+        """
+        for of, position in self.copies.items():
+            which = "" if of is None else f"{of}: "
+            words = f"read from a standby, up to position {position}: its primary may have recorded more"
+            typer.echo(f"tallystick: {which}{words}", err=True)
         for name, why in self.unanswered.items():
             typer.echo(f"tallystick: {name} could not answer: {why}", err=True)
         if self.unanswered:
@@ -185,22 +197,31 @@ def ask_each(
     settings = existing_settings(database_url, data_dir, schema)
     if not settings.is_placement:
         with connected(settings) as database, database.connect(f"tallystick {command}") as connection:
-            return Asked([(None, ask(connection))], {})
+            copies = _copied(connection, None)
+            return Asked([(None, ask(connection))], {}, copies)
     said: list[tuple[str | None, Said]] = []
     unanswered: dict[str, str] = {}
+    copies = {}
     with chosen(settings, installation or EVERY) as placed:
         for name, database in placed:
             try:
                 with database.connect(f"tallystick {command}") as connection:
+                    copied = _copied(connection, name)
                     said.append((name, ask(connection)))
+                    copies |= copied
             except psycopg.Error as error:
                 unanswered[name] = trouble_of(error, database).words
             except Unavailable as refusal:
                 unanswered[name] = refusal.detail
-    asked = Asked(said, unanswered)
+    asked = Asked(said, unanswered, copies)
     if not said:
         asked.tell()
     return asked
+
+
+def _copied(connection: Connection[Any], name: str | None) -> dict[str | None, int]:
+    """Return the newest position of an installation by its name if the server is a standby, else nothing."""
+    return {name: head_of(connection)} if is_standby(connection) else {}
 
 
 def require(

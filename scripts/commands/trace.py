@@ -63,6 +63,10 @@ def trace(
     found = [_body(each, name, of, now) for of, each in _where_they_are(asked.said)]
     if not found:
         asked.tell()
+        if asked.copies:
+            fail(
+                f"nothing of {cell(name)} has arrived in this copy: ask the primary, which may have recorded it"
+            )
         if ledger and not any(told.has_ledger for _, told in asked.said):
             fail(ledger_not_found(ledger).detail)
         fail(f"nothing is recorded of {cell(name)}. {safe_to_do('send_again')}")

@@ -117,6 +117,10 @@ SELECT relid::regclass::text, n_live_tup FROM pg_stat_user_tables
 WHERE schemaname = current_schema() AND n_live_tup >= %(rows)s AND last_analyze IS NULL AND last_autoanalyze IS NULL
 ORDER BY n_live_tup DESC;
 
+-- name: unnamed_installations
+SELECT installation, count(*), min(ledger) FROM placements
+WHERE installation <> ALL (%(names)s::text[]) GROUP BY installation ORDER BY installation;
+
 -- name: frozen_ledgers
 SELECT ledger, installation FROM ledger_moves
 WHERE state = 'frozen' AND changed_at < clock_timestamp() - make_interval(secs => %(seconds)s) ORDER BY ledger;

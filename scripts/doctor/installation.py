@@ -1,6 +1,6 @@
 """Checks of the installation: its migrations, its indexes, and the protection of its journal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from domain.journal import migrations
 from domain.journal.database import SERVICE_ROLE
@@ -155,6 +155,14 @@ def moves(patient: Patient) -> Iterator[Finding]:
         subjects = tuple({"ledger": ledger, "installation": to} for ledger, to in found)
         words = examples([f"{ledger} to {to}" for ledger, to in found])
         yield Finding("move_unfinished", f"{len(found)} moves of ledgers were cut off", words, subjects)
+
+
+def named(patient: Patient, names: Sequence[str]) -> Iterator[Finding]:
+    """Find installations that have ledgers by home's map, and are not among those that the placement names."""
+    found = patient.rows("unnamed_installations", names=list(names))
+    if found:
+        words = examples([f"{name} has {count} ledgers, such as {ledger}" for name, count, ledger in found])
+        yield Finding("installation_unnamed", f"{len(found)} installations of the map are not named", words)
 
 
 def vantage(patient: Patient) -> Iterator[Finding]:

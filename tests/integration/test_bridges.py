@@ -21,6 +21,7 @@ from domain.model.payouts.resolutions import CompletePayout, FailPayout, Reconci
 from domain.model.times import Instant, moment
 from domain.model.transactions import Transaction
 from domain.placement.holders import Holders
+from domain.placement.installations import not_served
 from projections.diagnosis.trace.story import events_received, story_of_operation
 from projections.diagnosis.trace.timeline import timeline
 from projections.process_managers import provider_health
@@ -571,6 +572,9 @@ def test_whatever_a_ledger_answers_that_is_no_end_is_no_answer(both: Both) -> No
         for call in (provider.submit, provider.ask):
             with pytest.raises(NoAnswer, match=error.code):
                 call(order_of(sent))
+    provider = BridgeProvider(Siblings(Refusing(not_served("west"))))
+    with pytest.raises(NoAnswer, match="journal_unavailable, installation_unknown"):
+        provider.ask(order_of(sent))
     provider = BridgeProvider(Siblings(both))
     assert provider.ask(order_of(sent)).verdict == "unknown"
     assert provider.submit(order_of(sent)).verdict == provider.ask(order_of(sent)).verdict == "completed"

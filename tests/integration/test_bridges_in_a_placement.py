@@ -87,6 +87,21 @@ def test_a_ledger_that_is_nowhere_is_refused(placement: Placement) -> None:
         assert answer.json()["errors"][0]["pointer"] == "/destination/ledger"
 
 
+def test_an_installation_that_is_not_named_is_told_by_its_name(database: Database) -> None:
+    installations = beside(database, "east", "west")
+    prepared(installations)
+    with placement_on(installations[:1]) as alone, alone.client() as client:
+        assert client.post("/v1/ledgers", json={"name": "east-book"}).status_code == 201
+        with database.connect("test") as home:
+            take(home, "west", ["west-book"])
+        destination = {"ledger": "west-book", "account": "alice"}
+        sent = {"account": "alice", "amount": 1, "provider": "bridge", "destination": destination}
+        path, key = "/v1/ledgers/east-book/payouts", {"Idempotency-Key": "later"}
+        for answer in (client.get("/v1/ledgers/west-book"), client.post(path, json=sent, headers=key)):
+            assert (answer.status_code, answer.json()["reason"]) == (503, "installation_unknown")
+            assert "installation west, which this server was not told of" in answer.json()["detail"]
+
+
 def test_it_leads_to_a_ledger_that_has_moved_without_this_process_knowing(placement: Placement) -> None:
     east, west = placement.installations
     key = uuid4().hex

@@ -136,6 +136,17 @@ def test_the_doctor_examines_all(installations: Sequence[Installation]) -> None:
     assert list(alone["installations"]) == ["west"]
 
 
+def test_the_doctor_finds_an_installation_that_is_left_out(installations: Sequence[Installation]) -> None:
+    report = Called(installations[:1], "doctor", "--json")
+    assert report.exit_code == 3
+    found = {finding["code"]: finding for finding in report.json["installations"]["east"]["findings"]}
+    assert found["installation_unnamed"]["examples"] == ["west has 1 ledgers, such as payroll"]
+    whole = Called(installations, "doctor", "--json").json["installations"]
+    assert not [
+        of for body in whole.values() for of in body["findings"] if of["code"] == "installation_unnamed"
+    ]
+
+
 def test_who_cannot_answer_is_named(installations: Sequence[Installation], databases: Databases) -> None:
     with databases.closed(installations[1].database):
         for arguments in (("stuck",), ("projections", "list"), ("trace", CONVERSATION)):

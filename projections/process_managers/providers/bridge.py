@@ -127,6 +127,8 @@ def _explain(error: LedgerError | TimeoutError) -> NoReturn:
     match error:
         case IdempotencyKeyReused():
             words = "the other ledger has another transfer under this key"
+        case JournalUnavailable():
+            words = f"the other ledger could not say: {error.code}, {error.reason}"
         case LedgerError():
             words = f"the other ledger could not say: {error.code}"
         case _:

@@ -90,6 +90,13 @@ KINDS: Mapping[str, Kind] = {
         " restore: recover to a later moment if you can, or open it again with `POST /v1/ledgers`.",
         ("tallystick place {ledger} --on {installation} --yes",),
     ),
+    "installation_unnamed": Kind(
+        "error",
+        "Requests for its ledgers are 503 `journal_unavailable`, reason `installation_unknown`, and bridges into them"
+        " stay in doubt.",
+        "Name it in TALLYSTICK_INSTALLATIONS, of the service and of this command. Before an installation is given up,"
+        " move its ledgers.",
+    ),
     "temporary_tables_open": Kind(
         "warning",
         "An intruder in the service could create temporary tables that hide real ones where a query names no schema.",

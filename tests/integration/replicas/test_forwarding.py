@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from api.client import Policy, credit, debit, expect_done
 from api.client.synchronous import Tallystick
@@ -115,6 +116,22 @@ def test_a_primary_that_is_not_there_got_nothing(pair: Pair, book: Book) -> None
             assert refused.headers["Retry-After"] == "1"
             assert client.get(f"{book.path}/accounts").status_code == 200
     assert book.operation("lost").status_code == 404
+
+
+def test_why_the_primary_is_out_of_reach_is_logged_once() -> None:
+    async def send_twice(replica: Replica) -> None:
+        for _ in range(2):
+            with pytest.raises(httpx2.ConnectError):
+                await replica.send(httpx2.Request("GET", replica.primary_url))
+        await replica.close()
+
+    with socket.socket() as unused, capture_logs() as said:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        asyncio.run(send_twice(Replica(address, forwards=True)))
+    (line,) = said
+    assert line["event"] == f"primary {address} out of reach"
+    assert "refused" in line["error"] or "failed" in line["error"]
 
 
 def test_a_lost_answer_never_reads_as_a_failure(pair: Pair, book: Book) -> None:
