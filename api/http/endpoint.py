@@ -259,9 +259,14 @@ class Endpoint:
     async def _serve(self, call: Call[Any, Any]) -> Answer | Streamed:
         """Return the answer of the handler, in the positions that the ledger shows if it has moved."""
         ledger = call.path_params.get("ledger")
-        positions = None if ledger is None else await call.service.shown_positions(ledger)
+        if ledger is None:
+            return await self._handle(call)
+        positions, absence = await call.service.present_positions(ledger)
         if positions is None:
             return await self._handle(call)
+        if absence is not None:
+            show_refusal(absence, positions, call.service.position())
+            raise absence
         place = mapped_place(call.cursor_position, positions.own)
         query = own_query(call.query, positions)
         try:

@@ -22,7 +22,8 @@ from api.service.request_log import RequestLog
 from api.service.writer import Writer
 from domain.application import LedgerApplication
 from domain.journal.session import confirm
-from domain.journal.shown_positions import ShownPositions, read_shown_positions
+from domain.journal.shown_positions import ShownPositions, read_present_positions
+from domain.model.errors import LedgerError
 from projections.outbox.destinations import Policy
 from projections.process_managers.due_worker import Worker
 from projections.process_managers.payer import Payer
@@ -118,11 +119,16 @@ class Service(NamedTuple):
         They are looked up while they are not final, and before this process has looked which ledgers have moved. Raises
         `JournalUnavailable`.
         """
+        positions, _ = await self.present_positions(ledger)
+        return positions
+
+    async def present_positions(self, ledger: str) -> tuple[ShownPositions | None, LedgerError | None]:
+        """Return the same, and the refusal of what is asked of the ledger if it is known not to be here."""
         moved = self.waiter.moved
-        known = moved.known(ledger)
+        known, refusal = moved.known(ledger), None
         if known is None and (ledger in moved or not moved.are_seen):
-            known = await self.look_up(partial(read_shown_positions, ledger=ledger))
-        return known or None
+            known, refusal = await self.look_up(partial(read_present_positions, ledger=ledger))
+        return known or None, refusal
 
     async def query_for_stream(self, function: Callable[[Connection[Any]], Read]) -> Read:
         """Return the result of one read of a long answer. Only a few of these run at once, however many requests
