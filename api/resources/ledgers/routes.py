@@ -47,7 +47,7 @@ async def open_ledger(call: Call[NoQuery, LedgerRequest]) -> Answer:
     """
     installations, wanted = call.installations, call.body
     if wanted.installation not in (None, *installations.names):
-        raise InvalidRequest("/installation", "is not an installation of this service")
+        raise InvalidRequest("/installation", f"must be one of {', '.join(installations.names)}")
     # The map says it before the ledger is opened. If this process ends in between, the same request finds the entry
     # and finishes.
     claimed = await installations.claim(wanted.name, wanted.installation or installations.home.name)
@@ -63,7 +63,7 @@ async def _opened(call: Call[NoQuery, LedgerRequest], service: Service) -> Answe
     if wanted.installation not in (None, service.name):
         with suppress(LedgerNotFound):
             await service.read(service.ledger.ledger, wanted.name)
-        raise ledger_exists(wanted.name)
+        raise ledger_exists(wanted.name, service.name)
     outcome = await service.writer.perform(OpenLedger(call.context, wanted.name, wanted.metadata))
     named = service.name if call.installations.is_placement else None
     headers = {POSITION: str(outcome.position), "Location": f"/v1/ledgers/{wanted.name}"}
