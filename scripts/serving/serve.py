@@ -66,7 +66,7 @@ def serve(
     from domain.placement.ledger_map import LedgersConflict
     from scripts.serving.database import give_up
     from scripts.serving.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
-    from scripts.serving.preparation import NothingPrepared, SameInstallation
+    from scripts.serving.preparation import NothingPrepared, SameInstallation, WronglyNamed
     from scripts.serving.processes import configure_logging
     from scripts.serving.supervisor import ChildrenKeepFailing
 
@@ -98,7 +98,9 @@ def serve(
             _run(settings, listening, postgres, projector=projector)
     except EmbeddedPostgresError as error:
         give_up(str(error))
-    except (ChildrenKeepFailing, LedgersConflict, NothingPrepared, SameInstallation, OSError) as error:
+    except (LedgersConflict, WronglyNamed, SameInstallation, NothingPrepared) as error:
+        fail(str(error))
+    except (ChildrenKeepFailing, OSError) as error:
         fail(str(error))
 
 
