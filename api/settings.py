@@ -2,12 +2,13 @@
 
 import binascii
 import itertools
+import json
 import os
 import re
 from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from psycopg import ProgrammingError
@@ -23,7 +24,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.application import MAX_CLOCK_DIFFERENCE_SECONDS
 from domain.journal.database import Database, ReadOnlyDatabase
@@ -108,6 +109,34 @@ def _is_place(url: str) -> bool:
         return False
 
 
+# What may stand in a message: a name that cannot be may be a secret in the wrong place.
+_SHOWN_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+
+
+def _parsed(given: Any) -> Any:
+    """Return what a setting says in JSON. A name that is there twice is refused, since only one would count."""
+    if given is None:
+        return {}
+    try:
+        return json.loads(given, object_pairs_hook=_each_once) if isinstance(given, str) else given
+    except json.JSONDecodeError:
+        # Its own message would show the secrets.
+        raise ValueError("is not JSON") from None
+
+
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"has {twice if _SHOWN_NAME.fullmatch(twice) else 'a name'} twice")
+    return found
+
+
+Parsed = (NoDecode, BeforeValidator(_parsed))
+"""Of a setting that is JSON."""
+
+
 class InstallationSettings(BaseModel):
     """Where one installation of a placement is. What is left out is as for the whole service.
 
@@ -117,7 +146,7 @@ class InstallationSettings(BaseModel):
     # Pydantic's models have a method called `schema`.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    database_url: str | None = None
+    database_url: str | None = Field(None, min_length=1)
     schema_: str | None = Field(None, pattern=_SCHEMA_PATTERN, alias="schema")
     nats_stream: str | None = Field(None, pattern=_STREAM_PATTERN)
     nats_subject: str | None = Field(None, pattern=_SUBJECT_PATTERN)
@@ -138,17 +167,18 @@ class Settings(BaseSettings):
     schema_: str = Field("tallystick", pattern=_SCHEMA_PATTERN, validation_alias="TALLYSTICK_SCHEMA")
     # JSON, by name, home first: {"east": {"database_url": "postgresql://…"}, "west": {"schema": "west"}}
     installations: Annotated[
-        dict[Annotated[str, Field(pattern=NAME_PATTERN)], InstallationSettings],
-        BeforeValidator(lambda given: {} if given is None else given),
+        dict[Annotated[str, Field(pattern=NAME_PATTERN)], InstallationSettings], *Parsed
     ] = Field(default_factory=dict, max_length=MAX_INSTALLATIONS)
     bootstrap_key: SecretStr | None = None
     # JSON, by name: {"simulator": {"url": "http://127.0.0.1:8100", "secret": "whsec_…"}}
-    providers: dict[Annotated[str, Field(pattern=PROVIDER_PATTERN)], ProviderSettings] = Field(
-        default_factory=dict
+    providers: Annotated[dict[Annotated[str, Field(pattern=PROVIDER_PATTERN)], ProviderSettings], *Parsed] = (
+        Field(default_factory=dict)
     )
     signing_key: SecretStr | None = None
     # JSON, by name: {"west": {"url": "https://west.example.com", "verifier_key": "tallystick/…", "api_key": "tk_…"}}
-    witnessed: dict[LogName, WitnessedSettings] = Field(default_factory=dict, max_length=MAX_WITNESSED)
+    witnessed: Annotated[dict[LogName, WitnessedSettings], *Parsed] = Field(
+        default_factory=dict, max_length=MAX_WITNESSED
+    )
     # How often the checkpoints of other installations are looked at. 0: never.
     witness_seconds: float = Field(DEFAULT_PERIOD_SECONDS, ge=0, le=86_400)
     # The origins whose pages may call from a browser, separated by commas; * for all. None by default.

@@ -1,7 +1,5 @@
 """What every command prints when settings are wrong or it cannot go on."""
 
-import json
-import os
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,7 +19,6 @@ def settings_or_exit(*, of_placement: bool = False, **options: Any) -> "Settings
     names, unless it is one `of_placement`.
     """
     from pydantic import ValidationError
-    from pydantic_settings import SettingsError
 
     from api.settings import Settings
     from scripts.database_url import wrong_with
@@ -32,16 +29,13 @@ def settings_or_exit(*, of_placement: bool = False, **options: Any) -> "Settings
         given["installations"] = None
     try:
         settings = Settings(**given)
-    except SettingsError:
-        # pydantic's own message would show the secrets.
-        typer.echo(f"tallystick: {_not_json()}: is not JSON", err=True)
-        raise typer.Exit(2) from None
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False):
             first, *inner = problem["loc"] or ["installations"]
             name = str(first).rstrip("_").upper()
             within = "".join(map(_told, inner)) if name in ("INSTALLATIONS", "WITNESSED") else ""
-            typer.echo(f"tallystick: TALLYSTICK_{name}: {within}{problem['msg']}", err=True)
+            message = problem["msg"].removeprefix("Value error, ")
+            typer.echo(f"tallystick: TALLYSTICK_{name}: {within}{message}", err=True)
         raise typer.Exit(2) from None
     urls = {"TALLYSTICK_DATABASE_URL": settings.database_url} | {
         f"TALLYSTICK_INSTALLATIONS: {name}: database_url": given.database_url
@@ -59,17 +53,6 @@ def _told(part: str | int) -> str:
     if part == "[key]":
         return ""
     return f"{part if _NAME.fullmatch(str(part)) else '(not a name)'}: "
-
-
-def _not_json() -> str:
-    """Return the name of the first setting in the environment that should be JSON and is not."""
-    names = ("TALLYSTICK_PROVIDERS", "TALLYSTICK_INSTALLATIONS", "TALLYSTICK_WITNESSED")
-    for name in names:
-        try:
-            json.loads(os.environ.get(name, "{}"))
-        except ValueError:
-            return name
-    return " or ".join(names)
 
 
 def fail(message: str) -> NoReturn:

@@ -169,13 +169,21 @@ class Endpoint:
             self._keep_room(call, scope, len(answer.body))
         return _dry_run_answer(answer) if is_dry_run else answer
 
-    async def _serve(self, call: Call[Any, Any]) -> Answer | Streamed:
+    def _serve(self, call: Call[Any, Any]) -> Awaitable[Answer | Streamed]:
         """Return the answer of the handler, in the positions that the ledger shows if it has moved."""
         ledger = call.path_params.get("ledger")
-        positions = None if ledger is None else await call.service.shown_positions(ledger)
         handle = self._handle if call.service.replica is None else self._handle_from_copy
+        if ledger is None or not call.service.may_have_moved(ledger):
+            return handle(call)
+        return self._serve_moved(call, ledger, handle)
+
+    async def _serve_moved(self, call: Call[Any, Any], ledger: str, handle: Handler) -> Answer | Streamed:
+        positions, absence = await call.service.present_positions(ledger)
         if positions is None:
             return await handle(call)
+        if absence is not None:
+            show_refusal(absence, positions, call.service.position())
+            raise absence
         place = mapped_place(call.cursor_position, positions.own)
         query = own_query(call.query, positions)
         try:

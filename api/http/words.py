@@ -17,7 +17,7 @@ from api.http.correlation import MAX_CORRELATION_ID_LENGTH
 from domain.model.idempotency import KEY_PATTERN
 from domain.model.ids import UUID_PATTERN
 from domain.model.money import ASSET_PATTERN
-from domain.model.streams import ADDRESS_PATTERN, LEDGER_PATTERN, PROVIDER_PATTERN
+from domain.model.streams import ADDRESS_PATTERN, LEDGER_PATTERN
 from domain.placement.installations import NAME_PATTERN
 
 METADATA_KEY_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
@@ -38,9 +38,9 @@ FORMS: Mapping[str, str] = {
     ASSET_PATTERN: "must be an asset such as USD/2: a code of 1 to 16 of A-Z, 0-9 and _, the first a letter, and a"
     " scale from 0 to 18",
     LEDGER_PATTERN: f"must be {_LEDGER}",
-    NAME_PATTERN: "must be an installation's name: 1 to 32 of a-z, 0-9 and -, the first a letter",
     GRANTED_PATTERN: f"must be {_LEDGER}; or * for every ledger",
-    PROVIDER_PATTERN: "must be a provider's name: 1 to 32 of a-z, 0-9 and -, the first a letter",
+    # Of a provider, an installation or a witnessed log: they have one form.
+    NAME_PATTERN: "must be a name: 1 to 32 of a-z, 0-9 and -, the first a letter",
     METADATA_PARAMETER_PATTERN: "must be metadata. and a key of metadata",
     METADATA_KEY_PATTERN: "a key of metadata is 1 to 64 of A-Z, a-z, 0-9, _, . and -",
     KEY_PATTERN: 'must be 1 to 255 visible ASCII characters without "/"',

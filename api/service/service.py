@@ -22,7 +22,8 @@ from api.service.request_log import RequestLog
 from api.service.writer import Writer
 from domain.application import LedgerApplication
 from domain.journal.session import confirm
-from domain.journal.shown_positions import ShownPositions, read_shown_positions
+from domain.journal.shown_positions import ShownPositions, read_present_positions
+from domain.model.errors import LedgerError
 from projections.outbox.destinations import Policy
 from projections.process_managers.due_worker import Worker
 from projections.process_managers.payer import Payer
@@ -115,16 +116,29 @@ class Service(NamedTuple):
     async def shown_positions(self, ledger: str) -> ShownPositions | None:
         """Return where the positions of a ledger are shown, None if as they are.
 
-        They are looked up while they are not final, and before this process has looked which ledgers have moved. A copy
-        that was behind shows a whole move at once, so there they are looked up for every ledger of a placement that is
-        not known to have moved. Raises `JournalUnavailable`.
+        They are looked up while they are not final. Raises `JournalUnavailable`.
+        """
+        positions, _ = await self.present_positions(ledger)
+        return positions
+
+    async def present_positions(self, ledger: str) -> tuple[ShownPositions | None, LedgerError | None]:
+        """Return the same, and the refusal of what is asked of the ledger if it is known not to be here."""
+        if not self.may_have_moved(ledger):
+            return None, None
+        known, refusal = self.waiter.moved.known(ledger), None
+        if known is None:
+            known, refusal = await self.look_up(partial(read_present_positions, ledger=ledger))
+        return known or None, refusal
+
+    def may_have_moved(self, ledger: str) -> bool:
+        """Tell whether the positions of a ledger may be shown otherwise than they are.
+
+        They may before this process has looked which ledgers have moved, and in a copy of a placement always: a copy
+        that was behind shows a whole move at once.
         """
         moved = self.waiter.moved
-        known = moved.known(ledger)
-        may_have_moved = self.replica is not None and self.replica.is_placement
-        if known is None and (may_have_moved or ledger in moved or not moved.are_seen):
-            known = await self.look_up(partial(read_shown_positions, ledger=ledger))
-        return known or None
+        is_placed_copy = self.replica is not None and self.replica.is_placement
+        return is_placed_copy or ledger in moved or not moved.are_seen
 
     async def query_for_stream(self, function: Callable[[Connection[Any]], Read]) -> Read:
         """Return the result of one read of a long answer. Only a few of these run at once, however many requests

@@ -14,6 +14,8 @@ from typing import Any
 from psycopg import Connection
 
 from domain.journal.queries import load
+from domain.model.errors import LedgerError
+from domain.model.moves import Fence
 
 _SQL = load(__name__)
 
@@ -58,3 +60,15 @@ def _mapped(position: int, begins: "array[int]", mapped: "array[int]") -> int:
 def read_shown_positions(connection: Connection[Any], ledger: str) -> ShownPositions:
     """Return where positions of a ledger are shown in this installation."""
     return ShownPositions(_SQL["ranges"].rows(connection, {"ledger": ledger}, binary=True))
+
+
+def read_present_positions(
+    connection: Connection[Any], ledger: str
+) -> tuple[ShownPositions, LedgerError | None]:
+    """Return where positions of a ledger are shown, and the refusal of what is asked of it if it is not here.
+
+    Until it has arrived the positions are not final: an answer that is given after that would show others than it has.
+    """
+    # First, since positions that are read after the arrival are final.
+    absent = _SQL["absent"].row(connection, {"ledger": ledger})
+    return read_shown_positions(connection, ledger), None if absent is None else Fence(*absent).refusal()

@@ -104,9 +104,14 @@ def operation_unknown(key: str) -> OperationUnknown:
 # Ledgers and accounts.
 
 
-def ledger_exists(name: str) -> LedgerExists:
-    """Return the refusal to open a ledger that exists with other metadata."""
-    return LedgerExists(f"The ledger {name} exists with other metadata.", ledger=name, differs=["metadata"])
+def ledger_exists(name: str, installation: str | None = None) -> LedgerExists:
+    """Return the refusal to open a ledger that exists with other metadata, or in the installation that is named."""
+    if installation is None:
+        return LedgerExists(
+            f"The ledger {name} exists with other metadata.", ledger=name, differs=["metadata"]
+        )
+    words = f"The ledger {name} belongs to the installation {installation}."
+    return LedgerExists(words, ledger=name, differs=["installation"], installation=installation)
 
 
 def account_exists(account: AboutAccount, differs: Sequence[str]) -> AccountExists:

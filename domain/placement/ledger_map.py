@@ -20,6 +20,13 @@ _SQL = load(__name__)
 class LedgersConflict(Exception):
     """Two installations have a ledger of the same name, so no map can say which of them is meant."""
 
+    def __init__(self, installation: str, others: Sequence[tuple[str, str]]) -> None:
+        """`others` are ledgers of the installation, each with the one that the map gives it to."""
+        named = ", ".join(f"{ledger} (in {installation} and {other})" for ledger, other in others[:5])
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        super().__init__(f"two installations have a ledger of the same name: {named}{more}")
+        self.others = others
+
 
 class LedgerMap:
     """Which installation holds each ledger. The methods that take a connection take one of home."""
@@ -66,6 +73,11 @@ def placed(connection: Connection[Any], ledgers: Sequence[str]) -> dict[str, str
     return dict(_SQL["placed"].rows(connection, {"ledgers": list(ledgers)}))
 
 
+def is_kept(connection: Connection[Any]) -> bool:
+    """Tell whether an installation keeps the map of a placement: then it is home."""
+    return bool(_SQL["is_kept"].only(connection)[0])
+
+
 def held(connection: Connection[Any]) -> Sequence[str]:
     """Return the ledgers that an installation holds, by its own journal."""
     return [ledger for (ledger,) in _SQL["held"].rows(connection)]
@@ -93,6 +105,4 @@ def enter(home: Connection[Any], installation: str, ledgers: Sequence[str]) -> N
     with home.transaction():
         _SQL["enter"].run(home, of)
         if others := _SQL["elsewhere"].rows(home, of):
-            named = ", ".join(f"{ledger} (in {installation} and {other})" for ledger, other in others[:5])
-            more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-            raise LedgersConflict(f"two installations have a ledger of the same name: {named}{more}")
+            raise LedgersConflict(installation, others)

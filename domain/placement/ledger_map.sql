@@ -14,6 +14,9 @@ INSERT INTO placements (ledger, installation) VALUES (%(ledger)s, %(installation
 ON CONFLICT (ledger) DO UPDATE SET ledger = excluded.ledger
 RETURNING installation;
 
+-- name: is_kept
+SELECT EXISTS (SELECT FROM placements);
+
 -- name: enter
 INSERT INTO placements (ledger, installation) SELECT unnest(%(ledgers)s::text[]), %(installation)s
 ON CONFLICT (ledger) DO NOTHING;

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import psycopg
 from psycopg import Connection
 
 from domain.placement.copies import last_of_ledger
@@ -34,25 +35,35 @@ def holds(connection: Connection[Any], ledger: str) -> bool | None:
 
 
 def find(ledger: str, placed: Sequence[Installation]) -> Whereabouts | None:
-    """Return where a ledger is, None if it is nowhere. Raises `psycopg.Error` if an installation is out of reach.
+    """Return where a ledger is, None if it is nowhere. Raises `psycopg.Error` if one that may have it is out of reach.
 
+    The two installations of a move that is under way are enough: no other has the ledger then.
     One that left for an installation which knows nothing of it is held by the one that it left: that installation was
     restored to an earlier moment.
     """
     left: list[Whereabouts] = []
     arriving: set[tuple[str, str]] = set()
     ignorant: set[str] = set()
+    trouble: psycopg.Error | None = None
     for installation in placed:
-        with installation.database.connect("tallystick place") as connection:
-            now = standing(connection, ledger)
-            if now is None and last_of_ledger(connection, ledger) is None:
-                ignorant.add(installation.name)
-                continue
+        try:
+            with installation.database.connect("tallystick place") as connection:
+                now = standing(connection, ledger)
+                is_known = now is not None or last_of_ledger(connection, ledger) is not None
+        except psycopg.Error as error:
+            trouble = trouble or error
+            continue
+        if not is_known:
+            ignorant.add(installation.name)
+            continue
         if now is None or now.state in ("leaving", "frozen", "here"):
             return Whereabouts(installation, now)
         if now.state == "left":
             left.append(Whereabouts(installation, now))
         else:
             arriving.add((now.installation, installation.name))
-    under_way = (found for found in left if (found.at.name, found.bound_for) in arriving)
-    return next(under_way, None) or next((found for found in left if found.bound_for in ignorant), None)
+    if under_way := [found for found in left if (found.at.name, found.bound_for) in arriving]:
+        return under_way[0]
+    if trouble is not None:
+        raise trouble
+    return next((found for found in left if found.bound_for in ignorant), None)

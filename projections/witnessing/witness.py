@@ -126,7 +126,8 @@ def _seen(connection: Connection[Any], look: "Future[Seen]", name: str) -> Seen:
         if not look.done() or look.exception() is not error:
             raise  # the connection that holds the place is lost
         if isinstance(error, psycopg.Error):
-            raise NotWitnessed(f"its database: {error}") from error
+            words = "; ".join(line.strip() for line in str(error).splitlines())
+            raise NotWitnessed(f"its database: {words}") from error
         _log.error("look at a log failed", log=name, exc_info=error)
         raise NotWitnessed(f"its answer could not be read: {type(error).__name__}") from error
 

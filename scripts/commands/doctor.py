@@ -29,7 +29,7 @@ from scripts.doctor import (
 from scripts.doctor.examination import SQL, Check, Examined, Scope, examine, read_only
 from scripts.doctor.finding import Finding
 from scripts.doctor.report import Report, as_json, exit_code, show
-from scripts.serving.database import EVERY, chosen, existing
+from scripts.serving.database import chosen, existing
 
 OF_THE_SERVER = (
     Check("the schema fits this release", installation.schema),
@@ -102,7 +102,7 @@ def doctor(
         with ExitStack() as stack:
             if settings.needs_embedded:
                 stack.enter_context(attached(settings.data_dir))
-            placed = stack.enter_context(chosen(settings, installation or EVERY))
+            placed = stack.enter_context(chosen(settings, installation))
             names = [each.name for each in settings.placed("")] if settings.is_placement else []
             home = settings.placed("")[0].name
             reports = [

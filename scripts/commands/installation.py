@@ -28,7 +28,7 @@ from domain.model.streams import account_stream, ledger_stream
 from projections.running.places import is_standby
 from scripts.console import fail, settings_or_exit
 from scripts.endings import ERRORS, USAGE
-from scripts.serving.database import EVERY, chosen, connected, existing
+from scripts.serving.database import chosen, connected, existing
 from scripts.table import cell
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def only(settings: "Settings", installation: str | None) -> str:
         message = f"there are several installations; name one with --installation: {', '.join(names)}"
         typer.echo(f"tallystick: {message}", err=True)
         raise typer.Exit(USAGE)
-    return installation or names[0]
+    return names[0] if installation is None else installation
 
 
 class Asked(NamedTuple, Generic[Said_co]):
@@ -202,7 +202,7 @@ def ask_each(
     said: list[tuple[str | None, Said]] = []
     unanswered: dict[str, str] = {}
     copies = {}
-    with chosen(settings, installation or EVERY) as placed:
+    with chosen(settings, installation) as placed:
         for name, database in placed:
             try:
                 with database.connect(f"tallystick {command}") as connection:

@@ -1,5 +1,7 @@
 """`tallystick keys`: make, list, rotate and revoke API keys in the database, whether or not it is served.
 
+In a placement they are home's, which has the keys of all installations.
+
 No API key is needed and none limits what can be granted, because access to the database already allows everything.
 Every change is recorded in the journal, with the user of the operating system as its actor.
 """
@@ -23,11 +25,12 @@ from scripts.commands.installation import (
     DatabaseUrl,
     DataDir,
     Schema,
+    existing_settings,
     id_as_shown,
     operator,
-    service_connection,
 )
 from scripts.console import fail
+from scripts.serving.database import connected
 from scripts.table import cell, print_aligned
 
 keys = typer.Typer(
@@ -157,8 +160,9 @@ def revoke(id: Id, database_url: DatabaseUrl = None, data_dir: DataDir = None, s
 def _connection(
     database_url: str | None, data_dir: Path | None, schema: str | None
 ) -> Iterator[Connection[Any]]:
-    """A connection with the rights of the service. If the journal cannot be written, this says so and exits 3."""
-    with service_connection("keys", database_url, data_dir, schema) as connection:
+    """A connection to home, with the rights of the service. If the journal cannot be written, this says so, exits 3."""
+    settings = existing_settings(database_url, data_dir, schema)
+    with connected(settings) as database, database.connect("tallystick keys") as connection:
         try:
             yield connection
         except JournalUnavailable as error:

@@ -30,17 +30,17 @@ def migrate(
     In a placement it does so for each installation, home first, or for the one that --installation names.
     """
     from scripts.console import settings_or_exit
-    from scripts.serving.database import EVERY, chosen, explained
+    from scripts.serving.database import chosen, explained
     from scripts.serving.processes import configure_logging
     from scripts.serving.serve import prepare
 
     configure_logging()
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
-    with chosen(settings, installation or EVERY) as placed:
+    with chosen(settings, installation) as placed:
         home = settings.placed("")[0].name
         for found in placed:
             with explained(found.database) as database:
-                if made_key := prepare(settings, database, has_keys=found.name == home):
+                if made_key := prepare(settings, found, has_keys=found.name == home):
                     typer.echo(f"API key with every role on every ledger, shown this once: {made_key}")
                 where = f" of {found.name}" if settings.is_placement else ""
                 typer.echo(f"schema {database.schema}{where} is up to date")

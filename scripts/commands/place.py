@@ -1,7 +1,8 @@
 """`tallystick place`: moves a ledger from one installation of a placement to another while both serve."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,7 +55,7 @@ def place(
     be killed at any moment and run again.
     """
     from scripts.console import fail, settings_or_exit
-    from scripts.serving.database import EVERY, chosen, explained
+    from scripts.serving.database import chosen
 
     if (on is None) != cancel:
         raise typer.BadParameter("give either --on NAME or --cancel", param_hint="--on")
@@ -63,7 +64,7 @@ def place(
         fail(
             "there is one installation, so there is nowhere to move to: name them in TALLYSTICK_INSTALLATIONS"
         )
-    with chosen(settings, EVERY) as placed, explained(placed[0].database):
+    with chosen(settings) as placed, _explained(placed):
         if on is not None and on not in [found.name for found in placed]:
             names = ", ".join(found.name for found in placed)
             raise typer.BadParameter(f"there is no installation {on}; there is {names}", param_hint="--on")
@@ -75,6 +76,28 @@ def place(
             typer.echo(f"{ledger} is on {on}")
         else:
             _move(ledger, found, placed, str(on), is_agreed=yes)
+
+
+@contextmanager
+def _explained(placed: "Sequence[Installation]") -> "Iterator[None]":
+    """If a database fails, say which installation's it is and what is wrong with it, and exit 3."""
+    import psycopg
+
+    from domain.journal.trouble import trouble_of
+    from domain.placement.moves import standing
+    from scripts.console import fail
+
+    try:
+        yield
+    except psycopg.Error as error:
+        # The error does not say whose connection it was, and what mends it has the name of a schema in it.
+        for name, database in placed:
+            try:
+                with database.connect("tallystick place") as connection:
+                    standing(connection, "")
+            except psycopg.Error as found:
+                fail(f"{name} could not answer: {trouble_of(found, database).words}")
+        fail(trouble_of(error, placed[0].database).words)
 
 
 def _located(ledger: str, placed: "Sequence[Installation]") -> "Whereabouts":

@@ -49,6 +49,6 @@ def set_up(database_url: str | None, schema: str | None, installation: str | Non
     if settings.read_only:
         fail("TALLYSTICK_READ_ONLY is set, and this writes: it runs beside the primary")
     with chosen(settings, name) as (found,):
-        prepare(settings, found.database, has_keys=name == settings.placed()[0].name)
+        prepare(settings, found, has_keys=name == settings.placed()[0].name)
         os.environ |= places("projector", settings, [found], settings.placed())
     os.environ.pop("TALLYSTICK_INSTALLATIONS", None)

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from api.settings import Settings
 
 
-EVERY = "all"
-"""What a command is told in place of the name of one installation."""
-
-
 @contextmanager
 def connected(settings: "Settings", installation: str | None = None) -> Iterator[Database]:
     """The database of an installation, home by default. An embedded PostgreSQL that is not running is started and
@@ -27,15 +23,14 @@ def connected(settings: "Settings", installation: str | None = None) -> Iterator
 
     If the database cannot be used, this says why and exits 3. If there is no such installation, it exits 2.
     """
-    if installation == EVERY:
-        give_up("this works on one installation at a time")
-    with chosen(settings, installation) as (found,), explained(found.database) as database:
+    name = settings.placed("")[0].name if installation is None else installation
+    with chosen(settings, name) as (found,), explained(found.database) as database:
         yield database
 
 
 @contextmanager
 def chosen(settings: "Settings", name: str | None = None) -> Iterator[Sequence[Installation]]:
-    """The installation of this name, home by default, or every one for `EVERY`, home first.
+    """The installation of this name, or every one without a name, home first.
 
     An embedded PostgreSQL that one of them needs and that is not running is started, and stopped again at the end. If
     it cannot be started, this says why and exits 3. If there is no such installation, it exits 2.
@@ -54,10 +49,10 @@ def chosen(settings: "Settings", name: str | None = None) -> Iterator[Sequence[I
 
 def _named(settings: "Settings", name: str | None, embedded_url: str) -> Sequence[Installation]:
     placed = settings.placed(embedded_url)
-    if name == EVERY:
+    if name is None:
         return placed
     for found in placed:
-        if name in (None, found.name):
+        if name == found.name:
             return (found,)
     names = ", ".join(found.name for found in placed)
     typer.echo(f"tallystick: there is no installation {name}; there is {names}", err=True)

@@ -18,7 +18,7 @@ from domain.journal.migrations import migrate
 from domain.journal.trouble import trouble_of
 from domain.model.errors import JournalUnavailable
 from domain.placement.installations import Installation, identity
-from domain.placement.ledger_map import LedgersConflict, arrived, enter, held, take
+from domain.placement.ledger_map import LedgersConflict, arrived, enter, held, is_kept, take
 from projections.registry import install
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ class SameInstallation(Exception):
     """Two names lead to one installation, or to copies of one."""
 
 
+class WronglyNamed(Exception):
+    """Home is not the first, or an installation has another name than the map gives it."""
+
+
 class Preparation:
     """Prepares the installations of a placement, home first."""
 
@@ -53,6 +57,8 @@ class Preparation:
         self._prepare_keys = prepare_keys
         self._prepared = {installation.name: threading.Event() for installation in placed}
         self._entered = {installation.name: threading.Event() for installation in placed}
+        self._looked_at = {installation.name: threading.Event() for installation in placed}
+        self._keepers: set[str] = set()
         self._troubles: dict[str, str] = {}
         self._names: dict[UUID, str] = {}
         self._fault: Exception | None = None
@@ -61,8 +67,8 @@ class Preparation:
         """Begin to prepare, and return when all is done, or only those are not done that are in trouble for a while.
 
         It never takes longer than `patience_seconds`. Raises `LedgersConflict` if two installations have a ledger of
-        one name, `SameInstallation` if two names lead to one, `NothingPrepared` if none can be used by then, and what
-        `prepare_keys` raises.
+        one name, `WronglyNamed` if they were named otherwise before, `SameInstallation` if two names lead to one,
+        `NothingPrepared` if none can be used by then, and what `prepare_keys` raises.
         """
         for installation in self._placed:
             name = f"prepare {installation.name}"
@@ -87,6 +93,7 @@ class Preparation:
         pause_seconds, say_at = RETRY_SECONDS, 0.0
         while (words := self._try(installation)) is not None:
             self._troubles[installation.name] = words
+            self._looked_at[installation.name].set()
             if monotonic() > say_at:
                 say_at = monotonic() + SAY_SECONDS
                 _log.warning("waiting for an installation", installation=installation.name, error=words)
@@ -104,10 +111,14 @@ class Preparation:
                 migrate(database)
                 install(database)
                 if is_home:
+                    self._require_first(database)
                     self._prepare_keys(database)
             with database.connect("tallystick placement") as connection:
                 self._require_own(name, identity(connection))
                 ledgers, moved = held(connection), arrived(connection)
+                if is_kept(connection):
+                    self._keepers.add(name)
+                self._looked_at[name].set()
             self._prepared[name].set()
         except psycopg.Error as error:
             return trouble_of(error, database).words
@@ -123,6 +134,22 @@ class Preparation:
         if first != name:
             raise SameInstallation(f"{first} and {name} are one installation, or one is a copy of the other")
 
+    def _require_first(self, database: "Database") -> None:
+        """Raise `WronglyNamed` if home has no map and another has, as far as that is seen in time. Nothing is entered
+        then."""
+        with database.connect("tallystick placement") as connection:
+            if is_kept(connection):
+                return
+        home, *others = [installation.name for installation in self._placed]
+        until = monotonic() + HOME_SECONDS
+        for name in others:
+            self._looked_at[name].wait(max(0.0, until - monotonic()))
+            if name in self._keepers:
+                raise WronglyNamed(
+                    f"{name} has the keys and the map of a placement, and {home} has none: home is named first in"
+                    " TALLYSTICK_INSTALLATIONS"
+                )
+
     def _enter(self, name: str, ledgers: Sequence[str], moved: Sequence[str]) -> str | None:
         home = self._placed[0]
         if not self._prepared[home.name].wait(HOME_SECONDS):
@@ -134,7 +161,18 @@ class Preparation:
         except psycopg.Error as error:
             return trouble_of(error, home.database).words
         except LedgersConflict as error:
-            self._fault = error
-            return str(error)
+            self._fault = self._renamed(name, error) or error
+            return str(self._fault)
         self._entered[name].set()
+        return None
+
+    def _renamed(self, name: str, conflict: LedgersConflict) -> WronglyNamed | None:
+        """Return what is wrong if ledgers are in conflict with an installation that is not named."""
+        names = {installation.name for installation in self._placed}
+        for ledger, other in conflict.others:
+            if other not in names:
+                return WronglyNamed(
+                    f"{name} has the ledger {ledger}, which the map gives to {other}, and TALLYSTICK_INSTALLATIONS does"
+                    f" not name {other}: an installation keeps its name"
+                )
         return None

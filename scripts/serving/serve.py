@@ -66,7 +66,7 @@ def serve(
     from domain.placement.ledger_map import LedgersConflict
     from scripts.serving.database import give_up
     from scripts.serving.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
-    from scripts.serving.preparation import NothingPrepared, SameInstallation
+    from scripts.serving.preparation import NothingPrepared, SameInstallation, WronglyNamed
     from scripts.serving.processes import configure_logging
     from scripts.serving.supervisor import ChildrenKeepFailing
 
@@ -99,12 +99,14 @@ def serve(
             _run(settings, listening, postgres, projector=projector)
     except EmbeddedPostgresError as error:
         give_up(str(error))
-    except (ChildrenKeepFailing, LedgersConflict, NothingPrepared, SameInstallation, OSError) as error:
+    except (LedgersConflict, WronglyNamed, SameInstallation, NothingPrepared) as error:
+        fail(str(error))
+    except (ChildrenKeepFailing, OSError) as error:
         fail(str(error))
 
 
-def prepare(settings: "Settings", database: "Database", *, has_keys: bool = True) -> str | None:
-    """Bring the database up to date. Return the bootstrap key if one had to be made: it is shown only once.
+def prepare(settings: "Settings", installation: "Installation", *, has_keys: bool = True) -> str | None:
+    """Bring an installation up to date. Return the bootstrap key if one had to be made: it is shown only once.
 
     Only home `has_keys` in a placement.
     """
@@ -117,6 +119,8 @@ def prepare(settings: "Settings", database: "Database", *, has_keys: bool = True
     from projections.registry import install
     from scripts.serving.database import give_up
 
+    name, database = installation
+    where = f"{name} could not answer: " if settings.is_placement else ""
     began, say_at = monotonic(), 0.0
     while True:
         try:
@@ -126,10 +130,12 @@ def prepare(settings: "Settings", database: "Database", *, has_keys: bool = True
         except psycopg.Error as error:
             trouble = trouble_of(error, database)
             if not trouble.may_pass or monotonic() > began + DATABASE_TIMEOUT_SECONDS:
-                give_up(trouble.words)
+                give_up(where + trouble.words)
             if monotonic() > say_at:
                 say_at = monotonic() + SAY_SECONDS
-                structlog.get_logger(__name__).warning("waiting for the database", error=trouble.words)
+                structlog.get_logger(__name__).warning(
+                    "waiting for the database", error=where + trouble.words
+                )
             sleep(0.2)
         except JournalUnavailable:
             if monotonic() > began + DATABASE_TIMEOUT_SECONDS:
@@ -151,7 +157,7 @@ def _prepare_all(
             show_key(made_key)
 
     if not settings.is_placement:
-        if made_key := prepare(settings, placed[0].database):
+        if made_key := prepare(settings, placed[0]):
             show_key(made_key)
         return lambda name: True
     preparation = Preparation(placed, prepare_keys)

@@ -90,9 +90,23 @@ def test_one_that_is_named_is_worked_on(installations: Sequence[Installation]) -
 
 def test_an_unknown_name_is_refused_by_the_names_there_are(installations: Sequence[Installation]) -> None:
     for arguments in (("stuck",), ("doctor",), ("projections", "list"), ("export", "-")):
-        called = Called(installations, *arguments, "--installation", "north")
-        assert called.exit_code == 2
-        assert "east, west" in called.stderr
+        for name in ("north", "all", ""):
+            called = Called(installations, *arguments, "--installation", name)
+            assert called.exit_code == 2
+            assert f"there is no installation {name}; there is east, west" in called.stderr
+
+
+def test_keys_are_those_of_home(installations: Sequence[Installation]) -> None:
+    """Of a ledger anywhere in the placement: home's map has it."""
+    made = Called(installations, "keys", "make", "shop", "--role", "client", "--ledger", "payroll")
+    assert made.exit_code == 0 and made.stdout.startswith("tk_")
+    (key,) = Called(installations, "keys", "list", "--json").json
+    assert key["ledgers"] == ["payroll"]
+    assert Called(installations, "keys", "rotate", key["id"]).stdout.startswith("tk_")
+    for key in Called(installations, "keys", "list", "--json").json:
+        assert Called(installations, "keys", "revoke", key["id"]).exit_code == 0
+    with installations[1].database.connect("test") as of_west:
+        assert of_west.execute("SELECT count(*) FROM api_keys").fetchall() == [(0,)]
 
 
 def test_lists_have_all_installations(installations: Sequence[Installation]) -> None:
@@ -158,6 +172,21 @@ def test_who_cannot_answer_is_named(installations: Sequence[Installation], datab
         assert report.exit_code == 3
         (found,) = report.json["installations"]["west"]["findings"]
         assert found["code"] == "database_unreachable"
+
+
+def test_who_cannot_be_migrated_is_named(
+    installations: Sequence[Installation],
+    databases: Databases,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in environment_of(installations).items():
+        monkeypatch.setenv(name, value)
+    with databases.closed(installations[1].database):
+        assert call(["migrate"]) == 3
+    printed = capfd.readouterr()
+    assert "of east is up to date" in printed.out
+    assert "tallystick: west could not answer: " in printed.err
 
 
 def test_without_a_placement_nothing_is_named(installations: Sequence[Installation]) -> None:

@@ -329,11 +329,12 @@ def test_a_start_that_cannot_record_the_key_says_so(
     monkeypatch.setattr(recording, "_LIMITS", "SET LOCAL lock_timeout = '50ms'")
     monkeypatch.setattr(serve, "DATABASE_TIMEOUT_SECONDS", 0.2)
     settings = Settings(database_url=database.url, schema_=database.schema, bootstrap_key=SecretStr("x" * 24))
+    (installation,) = settings.placed()
     with owner.transaction():
         owner.execute("SELECT * FROM head FOR UPDATE")
         with pytest.raises(typer.Exit):
-            serve.prepare(settings, database)
+            serve.prepare(settings, installation)
     assert "lock" in capsys.readouterr().err
     assert topics(database) == []
-    assert serve.prepare(settings, database) is None
+    assert serve.prepare(settings, installation) is None
     assert topics(database) == ["key.made"]

@@ -4,19 +4,23 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
 import pytest
 
 from domain.journal.database import Database
-from domain.placement import mover
+from domain.journal.shown_positions import read_shown_positions
+from domain.placement import mover, moves
+from domain.placement.copies import last_of_ledger
 from domain.placement.ledger_map import take
 from domain.placement.mover import Mover
 from projections.process_managers.providers.settings import ProviderSettings
 from projections.running.positions import PositionWaiter
 from tests.contract.serving import SECRET
 from tests.ledgers import CONTEXT
+from tests.moving import Killed, dying
 from tests.placements import Placement, beside, placement_on, prepared
 from tests.projecting import await_head, eventually
 
@@ -215,6 +219,7 @@ def test_a_ledger_is_followed_through_moves_that_the_map_does_not_know(database:
             assert answer.json()["installation"] == "north"
         elsewhere = client.post("/v1/ledgers", json={"name": "main", "installation": "east"})
         assert (elsewhere.status_code, elsewhere.json()["code"]) == (409, "ledger_exists")
+        assert (elsewhere.json()["differs"], elsewhere.json()["installation"]) == (["installation"], "north")
 
         eventually(lambda: client.get(f"{MAIN}/accounts/b").json()["balance"] == 8)
 
@@ -237,6 +242,36 @@ def test_a_server_that_has_not_looked_yet_shows_positions_as_the_others(
         assert client.post("/v1/ledgers", json={"name": "main"}).json() == told[0]
         assert posted(client, "first").json() == first.json()
         assert client.get(f"{MAIN}/events", params={"after": position_of(first)}).json()["data"] == events
+
+
+def test_what_waits_for_the_arrival_is_answered_with_positions_of_after_it(placement: Placement) -> None:
+    """Until then the last of them is not final: the copies before it are shown by another offset."""
+    east, west = placement.installations
+    with placement.client() as client, ThreadPoolExecutor() as threads:
+        opened(client, "beside", "east", *"uvwxyz")
+        opened(client, "main", "east", "a", "b")
+        first = posted(client, "first")
+        with pytest.raises(Killed):
+            Mover("main", east, west, CONTEXT, dying("arrive")).run()
+        with east.database.connect("test") as old, west.database.connect("test") as new:
+            left = last_of_ledger(old, "main")
+            assert left is not None
+            with new.transaction():
+                new.execute("SELECT * FROM head FOR UPDATE")
+                sent = threads.submit(posted, client, "second")
+                waiting = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"
+                eventually(lambda: sent.done() or old.execute(waiting).fetchall() == [(True,)])
+                moves.arrive(new, "main", left, read_shown_positions(old, "main"), CONTEXT)
+        refused = sent.result()
+        if not refused.is_success:
+            assert (refused.status_code, refused.json()["code"]) == (503, "ledger_moving")
+            assert refused.headers["Retry-After"] == "1"
+            assert int(refused.headers["Ledger-Position"]) > position_of(first)
+            sent = threads.submit(posted, client, "second")
+        second = position_of(sent.result())
+        events = items(client, "/events", after=position_of(first))
+        assert [event["position"] for event in events if event["type"] == "transaction.posted"] == [second]
+        assert position_of(posted(client, "second")) == second
 
 
 def test_a_trace_of_all_ledgers_has_the_positions_that_each_shows(placement: Placement) -> None:

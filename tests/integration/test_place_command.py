@@ -100,6 +100,35 @@ def test_it_says_what_it_cannot_do(placed: Sequence[Installation], monkeypatch: 
     assert "one installation" in place("main", "--on", "west", "--yes")[1]
 
 
+def test_it_finishes_a_move_while_a_third_installation_is_away(
+    placed: Sequence[Installation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger is written nowhere meanwhile, and the two that have it are within reach."""
+    east, west, north = placed
+    away = (Installation("away", north.database._replace(url="postgresql://127.0.0.1:1/x")), east, west)
+    with pytest.raises(Killed):
+        Mover("main", east, west, CONTEXT, dying("arrive")).run()
+    found = find("main", away)
+    assert found is not None and (found.at, found.bound_for) == (east, "west")
+    monkeypatch.setenv(*environment_of((east, west, away[0])).popitem())
+    code, said = place("main", "--on", "west", "--yes")
+    assert code == 0, said
+    assert mapped(placed) == "west"
+
+
+def test_it_says_whose_database_cannot_be_used(
+    placed: Sequence[Installation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    east, west, north = placed
+    lacking = Installation("north", north.database._replace(schema="not_migrated"))
+    away = Installation("north", north.database._replace(url="postgresql://127.0.0.1:1/x"))
+    for third, words in ((lacking, 'the schema "not_migrated" '), (away, "the database is out of reach: ")):
+        monkeypatch.setenv(*environment_of((east, west, third)).popitem())
+        for ledger, to in (("main", "north"), ("nowhere", "west")):
+            code, said = place(ledger, "--on", to, "--yes")
+            assert (code, f"north could not answer: {words}" in said) == (3, True), said
+
+
 def test_commands_tell_nothing_of_a_ledger_that_is_elsewhere(placed: Sequence[Installation]) -> None:
     """What is there ends with the move, so a report of it would be wrong."""
     east, west, _ = placed

@@ -155,6 +155,8 @@ class TestOpening:
             assert (answer.status_code, answer.json()) == (200, opened.json())
         elsewhere = client.post("/v1/ledgers", json={**made, "installation": "east"})
         assert (elsewhere.status_code, code_of(elsewhere)) == (409, "ledger_exists")
+        assert elsewhere.json()["detail"] == f"The ledger {payroll} belongs to the installation west."
+        assert (elsewhere.json()["differs"], elsewhere.json()["installation"]) == (["installation"], "west")
 
     @pytest.mark.parametrize("again", [{"installation": "west"}, {}])
     def test_a_claim_that_a_crash_left_is_finished(

@@ -152,6 +152,29 @@ def test_two_ledgers_of_one_name_are_refused_at_the_start(
     assert said in ended.stderr, ended.stderr
 
 
+def test_another_home_and_another_name_are_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is entered or a key is made: the next start with the right names goes on as before."""
+    east, west = {"schema": "tallystick"}, {"schema": "west"}
+    named(monkeypatch, east=east, west=west)
+    with serving(tmp_path) as service, service.client() as client:
+        assert opened(client, "payroll", "west").status_code == 201
+    for wrong, words in (
+        ({"west": west, "east": east}, "east has the keys and the map of a placement, and west has none: "),
+        ({"east": east, "other": west}, "other has the ledger payroll, which the map gives to west, and "),
+    ):
+        named(monkeypatch, **wrong)
+        ended = run("serve", "--port", "0", "--data-dir", str(tmp_path))
+        assert (ended.returncode, words in ended.stderr) == (3, True), ended.stderr
+    named(monkeypatch, east=east, west=west)
+    with serving(tmp_path) as service, service.client() as client:
+        assert client.get("/v1/ledgers/payroll").headers["Ledger-Installation"] == "west"
+        with psycopg.connect(EmbeddedPostgres(tmp_path).superuser_url) as owner:
+            for table in ("placements", "api_keys"):
+                assert owner.execute(f"SELECT count(*) FROM west.{table}").fetchall() == [(0,)]
+
+
 def test_two_names_of_one_installation_are_refused_at_the_start(
     tmp_path: Path, west: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:

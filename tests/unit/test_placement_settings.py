@@ -127,6 +127,11 @@ def test_it_is_refused(monkeypatch: pytest.MonkeyPatch, installations: Any, word
     ("installations", "said"),
     [
         ("{", "is not JSON"),
+        ("", "is not JSON"),
+        ('{"east": {}, "west": {"schema": "west"}, "east": {"schema": "other"}}', "has east twice"),
+        ('{"east": {"schema": "a", "schema": "b"}}', "has schema twice"),
+        ('{"S3cret": {}, "S3cret": {}}', "has a name twice"),
+        ({"east": {"database_url": ""}}, "east: database_url: String should have at least 1 character"),
         (
             {"east": {"database_url": "postgresql://u:s3cret@h/x?sslmod=1"}},
             "east: database_url: is a PostgreSQL URL",
@@ -134,7 +139,7 @@ def test_it_is_refused(monkeypatch: pytest.MonkeyPatch, installations: Any, word
         ({"east": {"schema": "S3cret"}}, "east: schema: String should match pattern"),
         ({"east": {"S3cret": 1}}, "east: (not a name): Extra inputs"),
         ({"S3cret": {}}, "(not a name): String should match pattern"),
-        ({"east": {}, "west": {}}, "Value error, east and west are the same schema"),
+        ({"east": {}, "west": {}}, "east and west are the same schema"),
     ],
 )
 def test_a_command_says_what_is_wrong_and_no_secret(

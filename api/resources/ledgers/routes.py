@@ -48,7 +48,7 @@ async def open_ledger(call: Call[NoQuery, LedgerRequest]) -> Answer:
     """
     installations, wanted = call.installations, call.body
     if wanted.installation not in (None, *installations.names):
-        raise InvalidRequest("/installation", "is not an installation of this service")
+        raise InvalidRequest("/installation", f"must be one of {', '.join(installations.names)}")
     # The map says it before the ledger is opened. If this process ends in between, the same request finds the entry
     # and finishes.
     is_placed = await installations.has_placed(wanted.name)
@@ -66,7 +66,7 @@ async def _opened(call: Call[NoQuery, LedgerRequest], service: Service, *, is_pl
     if wanted.installation not in (None, service.name):
         with suppress(LedgerNotFound):
             await service.read(service.ledger.ledger, wanted.name)
-        raise ledger_exists(wanted.name)
+        raise ledger_exists(wanted.name, service.name)
     if is_placed:
         await _require_not_lost(call, service)
     outcome = await service.writer.perform(OpenLedger(call.context, wanted.name, wanted.metadata))

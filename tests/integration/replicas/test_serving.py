@@ -75,7 +75,7 @@ def test_a_setting_of_a_replica_needs_one(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("TALLYSTICK_FORWARD", "true")
     assert ended() == (
         2,
-        "tallystick: TALLYSTICK_FORWARD: Value error, needs TALLYSTICK_PRIMARY_URL, the address to pass requests on to",
+        "tallystick: TALLYSTICK_FORWARD: needs TALLYSTICK_PRIMARY_URL, the address to pass requests on to",
     )
 
 
