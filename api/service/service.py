@@ -121,8 +121,9 @@ class Service(NamedTuple):
         """
         moved = self.waiter.moved
         known = moved.known(ledger)
-        may_have_moved = self.replica is not None and self.replica.is_placement
-        if known is None and (may_have_moved or ledger in moved or not moved.are_seen):
+        if known is None and (
+            ledger in moved or not moved.are_seen or (self.replica is not None and self.replica.is_placement)
+        ):
             known = await self.look_up(partial(read_shown_positions, ledger=ledger))
         return known or None
 
