@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 TOPOLOGY = "TALLYSTICK_TEST_TOPOLOGY"
 """The variable that says what the tests of the contract speak to: with `replica`, to a replica that passes on to the
-primary what it may not answer. Without it, to the primary."""
+primary what it may not answer. With `placement`, the service is one, and the tests' ledgers are spread over two
+installations. With `placement,replica` both. Without it, to the primary of one installation."""
 
 STANDBY_URL = "TALLYSTICK_TEST_STANDBY_URL"
 """The variable that names the standby of the run's server, if the topology has one."""
@@ -23,7 +24,16 @@ STANDBY_URL = "TALLYSTICK_TEST_STANDBY_URL"
 
 def is_of_replica() -> bool:
     """Whether the tests of the contract speak to a replica."""
-    return os.environ.get(TOPOLOGY) == "replica"
+    return "replica" in _topology()
+
+
+def is_of_placement() -> bool:
+    """Whether the tests of the contract speak to a placement."""
+    return "placement" in _topology()
+
+
+def _topology() -> list[str]:
+    return os.environ.get(TOPOLOGY, "").split(",")
 
 
 def copy_of(database: Database) -> Database:

@@ -1,7 +1,6 @@
 """A running service for the tests of this folder, with a projector and a payment provider."""
 
 import json
-import os
 import socket
 import threading
 from base64 import b64encode
@@ -32,7 +31,7 @@ from scripts.simulator.faults import Faults, Rates
 from scripts.simulator.server import Simulator
 from tests.contract.answers import Checked
 from tests.databases import Databases
-from tests.standbys import copy_of, is_of_replica
+from tests.standbys import copy_of, is_of_placement, is_of_replica
 
 KEY = "tk_the_key_of_the_tests_of_the_contract"
 
@@ -42,8 +41,6 @@ SECRET = "whsec_" + b64encode(b"the secret of the tests of the contract").decode
 
 
 START_TIMEOUT_SECONDS = 20.0
-TOPOLOGY = "TALLYSTICK_TEST_TOPOLOGY"
-"""If this variable is `placement`, the service is one, and the tests' ledgers are spread over two installations."""
 
 
 class Served(NamedTuple):
@@ -87,7 +84,7 @@ def serving_on(database: Database, **more: Any) -> Iterator[Served]:
     )
     simulator.start()
     provider = {"url": simulator.url, "secret": SECRET, "timeout_seconds": 1.0}
-    spread = Spread(database) if os.environ.get(TOPOLOGY) == "placement" else None
+    spread = Spread(database) if is_of_placement() else None
     if spread:
         more["installations"] = spread.setting
     settings = Settings(

@@ -1,10 +1,10 @@
-"""A placement of two installations on one server, and services that only read copies of them on its standby.
+"""A placement of two installations, and services that only read copies of them on standbys.
 
-A service may read a primary as well. So one that reads one installation there and the other on the standby, which does
+A service may read a primary as well. So one that reads one installation there and the other on a standby, which does
 not replay meanwhile, has copies of different instants.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,11 +27,16 @@ NAMES = HOME, OTHER = "east", "west"
 
 
 class PlacedCopies(NamedTuple):
-    """The servers, and the running service of the primaries."""
+    """The servers of each installation, which may be the same, and the running service of the primaries."""
 
-    servers: Servers
+    of_each: Mapping[str, Servers]
     placement: Placement
     checked: Checked
+
+    @property
+    def servers(self) -> Servers:
+        """The servers of home."""
+        return self.of_each[HOME]
 
     @contextmanager
     def replica(
@@ -55,7 +60,7 @@ class PlacedCopies(NamedTuple):
 
     def copy(self, name: str) -> Database:
         """The copy of an installation on the standby."""
-        return self.placement.database(name)._replace(url=self.servers.standby.superuser_url)
+        return self.placement.database(name)._replace(url=self.of_each[name].standby.superuser_url)
 
     @contextmanager
     def primary(self) -> Iterator[httpx2.Client]:
@@ -85,12 +90,30 @@ def _installations(primary: EmbeddedPostgres) -> list[Installation]:
 
 @contextmanager
 def placed_copies(folder: Path) -> Iterator[PlacedCopies]:
-    """A running placement on a server that a standby follows."""
+    """A running placement on one server that a standby follows."""
     with ExitStack() as stack:
         both = stack.enter_context(servers(folder, lambda primary: prepared(_installations(primary))))
-        placement = stack.enter_context(placement_on(_installations(both.primary)))
-        checked = Checked(Application().openapi(), is_placement=True)
-        yield PlacedCopies(both, placement, checked)
+        yield stack.enter_context(_served(_installations(both.primary), dict.fromkeys(NAMES, both)))
+
+
+@contextmanager
+def copies_apart(folder: Path) -> Iterator[PlacedCopies]:
+    """A running placement whose installations have a server each, and a standby each."""
+    with ExitStack() as stack:
+        of_each = {}
+        for name in NAMES:
+            (folder / name).mkdir()
+            of_each[name] = stack.enter_context(servers(folder / name))
+        installations = [
+            Installation(name, Database(both.primary.superuser_url)) for name, both in of_each.items()
+        ]
+        yield stack.enter_context(_served(installations, of_each))
+
+
+@contextmanager
+def _served(installations: Sequence[Installation], of_each: Mapping[str, Servers]) -> Iterator[PlacedCopies]:
+    with placement_on(installations) as placement:
+        yield PlacedCopies(of_each, placement, Checked(Application().openapi(), is_placement=True))
 
 
 def opened(client: httpx2.Client, installation: str) -> str:
