@@ -97,14 +97,12 @@ class Installations:
         try:
             return await self._asked_in_turn(ledger, service, ask)
         except LedgerNotFound:
-            if self.ledger_map is None:
-                raise
-            before = self.ledger_map.known(ledger) or service.name
-            self.ledger_map.forget(ledger)
-            holder = await self.of(ledger)
-            if self.ledger_map.known(ledger) is None:
+            if self.ledger_map is None or (remembered := self.ledger_map.known(ledger)) is None:
                 raise  # no installation holds it
-        if holder.name != before:
+        # This process may remember a place that the ledger has left, and that was restored since.
+        self.ledger_map.forget(ledger)
+        holder = await self.of(ledger)
+        if holder.name != remembered:
             with suppress(LedgerNotFound):
                 return await self._asked_in_turn(ledger, holder, ask)
         raise LedgerMissing(ledger, self.ledger_map.known(ledger) or holder.name)

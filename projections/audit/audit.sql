@@ -132,7 +132,7 @@ ORDER BY level, number;
 
 -- name: payouts
 -- A body that is no longer JSON shows as null.
-SELECT ledger, id::text, made_position, state, account, provider, due_at, changed_at, position, version,
+SELECT ledger, id::text, made_position, state, account, provider, receiver, due_at, changed_at, position, version,
     decoded(convert_to(body, 'UTF8')) AS body
 FROM payouts_v:version AS t
 WHERE :sampled

@@ -96,7 +96,7 @@ SHAPES: Mapping[str, int] = {
     "entries": 2,
     "transactions": 1,
     "due": 1,
-    "payouts": 1,
+    "payouts": 2,
     "outbox": 2,
     "event_index": 2,
     "seals": 1,

@@ -77,6 +77,7 @@ def _row(events: list[Stored]) -> Row:
         payout["state"],
         payout["account"],
         payout["provider"],
+        payout["destination"].get("ledger") if payout["provider"] == "bridge" else None,
         _time(payout["due_at"]),
         _time(history[-1][5]),
         payout["position"],

@@ -18,6 +18,9 @@ from projections.read_models.payouts import DuePayout
 IN_HAND_FOR_EACH_CALL = 4
 """How many payouts are taken in hand per possible concurrent call, so that no thread waits for the next query."""
 
+MAX_RECEIVERS = 10_000
+"""How many receiving ledgers are told apart by their installations in the query for due payouts."""
+
 InstallationOf = Callable[[str], str | None]
 """Returns the installation of a ledger that a bridge leads to, None if this process does not know it. Never blocks."""
 
@@ -127,6 +130,8 @@ class Lanes:
         callee = Callee(provider, (receiver and self._installation_of(receiver)) or "")
         with self._lock:
             if receiver:
+                if len(self._receivers) >= MAX_RECEIVERS:
+                    self._receivers.clear()  # those that are still due are seen again
                 self._receivers.add(receiver)
             if callee not in self._lanes:
                 lane = self._lanes[callee] = self._made(callee)

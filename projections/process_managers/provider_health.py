@@ -24,7 +24,7 @@ SILENT_AFTER_SECONDS = 5.0
 """A provider is silent after this long without any answer. A single lost answer is not worth logging."""
 
 FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 10.0
 """The longest pause between two calls that find out whether a silent provider answers again."""
 
 MARGIN_SECONDS = 5.0

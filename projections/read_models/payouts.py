@@ -12,7 +12,6 @@ from psycopg.rows import TupleRow
 
 from domain.journal.database import Database
 from domain.model.events import Recorded
-from domain.model.payouts.bridges import BRIDGE
 from domain.model.payouts.payout import EVENTS, Payout, PayoutState, Requested, evolve
 from domain.model.streams import ledger_of, name_of
 from domain.model.times import Instant
@@ -22,8 +21,6 @@ from projections.read_models.rejections import with_details
 
 _encode = json.Encoder().encode
 _decode = json.Decoder(Payout).decode
-# Where a row's body has the ledger that a bridge leads to.
-_RECEIVER = [str(Payout._fields.index("destination")), "ledger"]
 
 
 class PayoutFilters(NamedTuple):
@@ -104,47 +101,47 @@ def list_due_payouts(
     connection: Connection[Any],
     now: Instant,
     shares: Sequence[Share],
-    receivers: Mapping[str, str],
+    places: Mapping[str, str],
     excluding: Collection[str] = (),
 ) -> Reading[list[DuePayout]]:
     """Return the payouts that are due by `now`, longest due first, without the ids in `excluding`.
 
-    `receivers` are the installations of the ledgers that bridges lead to, as far as they are known.
+    `places` are the installations of the ledgers that bridges lead to, as far as they are known.
     """
-    return _listed(connection, "list_due", {"now": now}, shares, receivers, excluding)
+    wanted = {
+        "now": now,
+        "providers": [share.provider for share in shares],
+        "installations": [share.installation for share in shares],
+        "limits": [share.most for share in shares],
+        "places": _encode(places).decode(),
+        "excluding": list(excluding),
+    }
+    return _due_payouts(connection, "list_due", wanted)
 
 
 def list_early_payouts(
     connection: Connection[Any],
     since: Instant,
     share: Share,
-    receivers: Mapping[str, str],
+    places: Mapping[str, str],
     excluding: Collection[str] = (),
 ) -> Reading[list[DuePayout]]:
     """Return payouts that have been in doubt since before `since`, and are due at any time, soonest first."""
-    wanted = {"since": since, "states": list(ASKED_EARLY)}
-    return _listed(connection, "list_early", wanted, [share], receivers, excluding)
-
-
-def _listed(
-    connection: Connection[Any],
-    query: str,
-    more: Mapping[str, Any],
-    shares: Sequence[Share],
-    receivers: Mapping[str, str],
-    excluding: Collection[str],
-) -> Reading[list[DuePayout]]:
     wanted = {
-        **more,
-        "providers": [share.provider for share in shares],
-        "installations": [share.installation for share in shares],
-        "limits": [share.most for share in shares],
-        "bridge": BRIDGE,
-        "receiver": _RECEIVER,
-        "receivers": _encode(receivers).decode(),
+        "since": since,
+        "states": list(ASKED_EARLY),
+        "provider": share.provider,
+        "installation": share.installation,
+        "limit": share.most,
+        "places": _encode(places).decode(),
         "excluding": list(excluding),
     }
+    return _due_payouts(connection, "list_early", wanted)
 
+
+def _due_payouts(
+    connection: Connection[Any], query: str, wanted: Mapping[str, Any]
+) -> Reading[list[DuePayout]]:
     def read(cursor: Cursor[TupleRow], version: int) -> list[DuePayout]:
         return [DuePayout(*row) for row in PROJECTION.queries(version)[query].rows(cursor, wanted)]
 
@@ -196,6 +193,7 @@ def _keep(connection: Connection[Any], queries: Queries, payouts: Iterable[Payou
         "states": [payout.state for payout in kept],
         "accounts": [payout.account for payout in kept],
         "providers": [payout.provider for payout in kept],
+        "receivers": [payout.destination["ledger"] if payout.is_bridge else None for payout in kept],
         "due_at": [payout.due_at for payout in kept],
         "changed_at": [payout.changed_at for payout in kept],
         "positions": [payout.position for payout in kept],
@@ -219,4 +217,4 @@ def _payout(row: TupleRow) -> Payout:
     return _decode(body)._replace(version=version)
 
 
-PROJECTION = Projection("payouts", __name__, EVENTS, ("payouts",), project, by_stream=True)
+PROJECTION = Projection("payouts", __name__, EVENTS, ("payouts",), project, by_stream=True, shape=2)

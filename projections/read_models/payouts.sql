@@ -1,6 +1,7 @@
 -- name: create_tables
 -- `body` is the folded payout, as JSON. The other columns are those that lists filter and sort by, and that operators
--- look for: `state` and `changed_at` show payouts that have waited longer than they should.
+-- look for: `state` and `changed_at` show payouts that have waited longer than they should. `receiver` is the ledger that a
+-- bridge leads to, null for other payouts.
 CREATE TABLE payouts_v:version (
     ledger text COLLATE "C" NOT NULL,
     id uuid NOT NULL,
@@ -8,6 +9,7 @@ CREATE TABLE payouts_v:version (
     state text COLLATE "C" NOT NULL,
     account text COLLATE "C" NOT NULL,
     provider text COLLATE "C" NOT NULL,
+    receiver text COLLATE "C",
     due_at timestamptz,
     changed_at timestamptz NOT NULL,
     position bigint NOT NULL,
@@ -40,12 +42,12 @@ JOIN unnest(%(ledgers)s::text[], %(ids)s::uuid[]) AS wanted(ledger, id) ON p.led
 
 -- name: keep
 INSERT INTO payouts_v:version (
-    ledger, id, made_position, state, account, provider, due_at, changed_at, position, version, body
+    ledger, id, made_position, state, account, provider, receiver, due_at, changed_at, position, version, body
 )
 SELECT * FROM unnest(
     %(ledgers)s::text[], %(ids)s::uuid[], %(made_positions)s::bigint[], %(states)s::text[], %(accounts)s::text[],
-    %(providers)s::text[], %(due_at)s::timestamptz[], %(changed_at)s::timestamptz[], %(positions)s::bigint[],
-    %(versions)s::bigint[], %(bodies)s::text[]
+    %(providers)s::text[], %(receivers)s::text[], %(due_at)s::timestamptz[], %(changed_at)s::timestamptz[],
+    %(positions)s::bigint[], %(versions)s::bigint[], %(bodies)s::text[]
 )
 ON CONFLICT (ledger, id) DO UPDATE SET
     state = excluded.state, due_at = excluded.due_at, changed_at = excluded.changed_at,
@@ -66,18 +68,15 @@ AND (%(provider)s::text IS NULL OR provider = %(provider)s)
 ORDER BY made_position :order LIMIT %(limit)s;
 
 -- name: list_due
--- LATERAL, so that each provider gets its own share by one descent of the index. Only bridges are told apart by where they
--- lead, which is in the body. Payouts of a ledger that moves are pursued where it arrives.
+-- LATERAL, so that each provider gets its own share by one descent of the index. Payouts of a ledger that moves are pursued
+-- where it arrives.
 SELECT due.ledger, due.id::text, due.provider, due.position, due.receiver
 FROM unnest(%(providers)s::text[], %(installations)s::text[], %(limits)s::int[]) AS share(provider, installation, most)
 CROSS JOIN LATERAL (
-    SELECT p.ledger, p.id, p.provider, p.position, p.due_at, leads.receiver FROM payouts_v:version AS p
-    CROSS JOIN LATERAL (
-        SELECT CASE WHEN p.provider = %(bridge)s THEN p.body::json #>> %(receiver)s::text[] END AS receiver
-    ) AS leads
+    SELECT p.ledger, p.id, p.provider, p.position, p.due_at, p.receiver FROM payouts_v:version AS p
     WHERE p.provider = share.provider AND p.id <> ALL(%(excluding)s::uuid[])
     AND p.due_at <= %(now)s::timestamptz
-    AND share.installation = coalesce(%(receivers)s::jsonb ->> leads.receiver, '')
+    AND share.installation = coalesce(%(places)s::jsonb ->> p.receiver, '')
     AND NOT EXISTS (SELECT FROM fenced_ledgers AS fenced WHERE fenced.ledger = p.ledger)
     ORDER BY p.due_at, p.position LIMIT share.most
 ) AS due
@@ -85,17 +84,12 @@ ORDER BY due.due_at, due.position;
 
 -- name: list_early
 -- Payouts of one share that have waited for an answer since before an instant, whenever they are due.
-SELECT p.ledger, p.id::text, p.provider, p.position, leads.receiver
-FROM unnest(%(providers)s::text[], %(installations)s::text[], %(limits)s::int[]) AS share(provider, installation, most)
-JOIN payouts_v:version AS p ON p.provider = share.provider
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN p.provider = %(bridge)s THEN p.body::json #>> %(receiver)s::text[] END AS receiver
-) AS leads
-WHERE p.due_at IS NOT NULL AND p.state = ANY(%(states)s::text[]) AND p.changed_at < %(since)s::timestamptz
-AND p.id <> ALL(%(excluding)s::uuid[])
-AND share.installation = coalesce(%(receivers)s::jsonb ->> leads.receiver, '')
+SELECT p.ledger, p.id::text, p.provider, p.position, p.receiver FROM payouts_v:version AS p
+WHERE p.provider = %(provider)s AND p.due_at IS NOT NULL
+AND p.state = ANY(%(states)s::text[]) AND p.changed_at < %(since)s::timestamptz AND p.id <> ALL(%(excluding)s::uuid[])
+AND %(installation)s = coalesce(%(places)s::jsonb ->> p.receiver, '')
 AND NOT EXISTS (SELECT FROM fenced_ledgers AS fenced WHERE fenced.ledger = p.ledger)
-ORDER BY p.due_at, p.position LIMIT (SELECT most FROM unnest(%(limits)s::int[]) AS most);
+ORDER BY p.due_at, p.position LIMIT %(limit)s;
 
 -- name: forgotten
 SELECT provider, count(*) FROM payouts_v:version AS p

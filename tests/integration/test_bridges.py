@@ -57,6 +57,7 @@ class Both(Holders):
     """The two ledgers, and how each finds the other. `away` names those that cannot be reached now."""
 
     def __init__(self, east: Side, west: Side) -> None:
+        super().__init__({"east": east.application, "west": west.application})
         self.east, self.west = east, west
         self.away: set[str] = set()
 

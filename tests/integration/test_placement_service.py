@@ -93,7 +93,7 @@ def test_ledgers_stay_where_they_are_through_kills_and_a_restart(
             assert LedgerMap().claim(owner, "stock", "west") == "west"
     with serving(tmp_path) as service, service.client() as client:
         assert client.get("/v1/ledgers/payroll").headers["Ledger-Installation"] == "west"
-        assert client.get("/v1/ledgers/stock").status_code == 404
+        assert client.get("/v1/ledgers/stock").json()["code"] == "ledger_missing"
         again = client.post("/v1/ledgers", json={"name": "stock"})
         assert (again.status_code, again.json()["installation"]) == (201, "west")
     monkeypatch.delenv("TALLYSTICK_INSTALLATIONS")
