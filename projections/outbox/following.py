@@ -6,12 +6,18 @@ webhook of the new place, with the same URL, secrets and types, and for this led
 
 from collections.abc import Sequence
 from datetime import datetime
+from time import monotonic, sleep
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from psycopg import Connection
 
 from domain.journal.queries import load
+
+TOLD_SECONDS = 1.0
+"""For how long a ledger that has left does not arrive because the old place's events of it are not told yet."""
+
+LOOK_SECONDS = 0.02
 
 _SQL = load(__name__)
 
@@ -54,6 +60,21 @@ def follow(old: Connection[Any], new: Connection[Any], ledger: str) -> Sequence[
     with new.transaction():
         _SQL["lock"].run(new)
         return [_successor(new, ledger, *told) for told in subscriptions]
+
+
+def await_told(old: Connection[Any], ledger: str) -> bool:
+    """Wait until the old place has told of all that it recorded of a ledger, for `TOLD_SECONDS` at most.
+
+    Then nobody is told of later events first. Return whether it has. Not waited for is who cannot be told now:
+    receivers that fail or are disabled, and a broker that does not answer.
+    """
+    give_up_at = monotonic() + TOLD_SECONDS
+    head = _SQL["head"].only(old)[0]
+    while not _SQL["told"].only(old, {"ledger": ledger, "head": head})[0]:
+        if monotonic() >= give_up_at:
+            return False
+        sleep(LOOK_SECONDS)
+    return True
 
 
 def _subscriptions(old: Connection[Any], ledger: str) -> list[tuple[_Subscription, list[_Secret]]]:

@@ -6,6 +6,20 @@ SELECT pg_advisory_xact_lock(hashtextextended('outbox ' || current_schema(), 0))
 SELECT id, url, types, description, created_by, state, disabled_reason FROM webhooks
 WHERE state <> 'deleted' AND ledgers && ARRAY[%(ledger)s, '*'] ORDER BY created_at, id;
 
+-- name: head
+SELECT position FROM head;
+
+-- name: told
+-- Whether what is owed was found up to the head, and whether it was delivered and published.
+SELECT NOT EXISTS (
+    SELECT FROM projection_versions
+    WHERE name IN ('outbox', 'nats') AND live AND state = 'running' AND last_error IS NULL AND position < %(head)s
+) AND NOT EXISTS (
+    SELECT FROM deliveries AS d JOIN webhooks AS w ON w.id = d.webhook_id
+    WHERE d.state IN ('pending', 'sent') AND w.state = 'enabled' AND w.failing_since IS NULL
+    AND d.partition_key >= %(ledger)s::text || '/' AND d.partition_key < %(ledger)s::text || '0'
+);
+
 -- name: secrets
 SELECT secret, created_at, valid_until FROM webhook_secrets
 WHERE webhook_id = %(id)s AND (valid_until IS NULL OR valid_until > clock_timestamp());

@@ -13,6 +13,8 @@ from scripts.commands.installation import DatabaseUrl, DataDir, Schema
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from psycopg import Connection
+
     from domain.placement.installations import Installation
     from domain.placement.mover import Progress
     from domain.placement.whereabouts import Whereabouts
@@ -136,11 +138,17 @@ def _move(
 ) -> None:
     from domain.placement.mover import Differs, Mover
     from domain.placement.moves import CannotMove, Overtaken
-    from projections.outbox.following import Successor, follow
+    from projections.outbox.following import Successor, await_told, follow
     from scripts.commands.installation import operator
     from scripts.console import fail
 
     successors: list[Successor] = []
+
+    def bring_along(at_old: "Connection[Any]", at_new: "Connection[Any]") -> None:
+        successors.extend(follow(at_old, at_new, ledger))
+        if not await_told(at_old, ledger):
+            typer.echo(f"{found.at.name} goes on telling of what it has recorded", err=True)
+
     old, new = found.at, next(each for each in placed if each.name == to)
     if found.bound_for not in (None, to):
         fail(f"{ledger} is being moved to {found.bound_for}: finish that, or cancel it, first")
@@ -156,7 +164,7 @@ def _move(
             operator(),
             _teller(),
             _wait_for_read_models,
-            lambda at_old, at_new: successors.extend(follow(at_old, at_new, ledger)),
+            bring_along,
         ).run()
     except (CannotMove, Differs) as error:
         fail(str(error))

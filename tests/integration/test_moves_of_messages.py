@@ -14,7 +14,8 @@ from psycopg import Connection
 from domain.model.errors import LedgerMoved, LedgerMoving
 from domain.placement import mover
 from domain.placement.mover import Mover
-from projections.outbox.following import follow
+from projections.outbox import following
+from projections.outbox.following import await_told, follow
 from projections.outbox.webhooks import delete_webhook, disable_webhook, list_webhooks, rotate_secret
 from projections.running.positions import progress
 from tests.databases import Databases
@@ -68,6 +69,7 @@ def moved(places: Places, *, back: bool = False, dies: bool = False) -> None:
 
     def followed(at_old: Connection[Any], at_new: Connection[Any]) -> None:
         follow(at_old, at_new, "main")
+        await_told(at_old, "main")
         if dies:
             raise Killed
 
@@ -213,6 +215,38 @@ def test_a_receiver_goes_on_being_told_wherever_the_ledger_is(places: Places) ->
         (goes_on,) = webhooks_at(west)
         assert (goes_on.url, goes_on.ledgers, goes_on.types) == (receiver.url, ("main",), ("*",))
         assert goes_on.created_by == "tester"
+
+
+def test_a_receiver_that_answers_is_told_in_order_through_moves(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a mover that waits for as long as it takes."""
+    monkeypatch.setattr(following, "TOLD_SECONDS", 60.0)
+    stop = threading.Event()
+
+    def keep_posting() -> None:
+        while not stop.is_set():
+            post(places)
+
+    posting = threading.Thread(target=keep_posting)
+    with receiving() as receiver, delivering(places) as (east, west):
+        register(east, receiver.url, ["main"])
+        posting.start()
+        try:
+            for back in (False, True):
+                moved(places, back=back)
+        finally:
+            stop.set()
+            posting.join()
+        settled(east)
+        settled(west)
+        seen: dict[str, list[int]] = {}
+        for message in receiver.received:
+            data = message.event().get_data()
+            if data["version"] not in (versions := seen.setdefault(data["stream"], [])):
+                versions.append(data["version"])
+        assert len(seen["main/accounts/a"]) > 2
+        assert all(versions == sorted(versions) for versions in seen.values())
 
 
 def test_what_waits_at_the_old_place_is_still_delivered_there(places: Places) -> None:
