@@ -39,6 +39,7 @@ from projections.process_managers.providers.interface import NoAnswer, Order, Pr
 from projections.read_models.payouts import (
     PROJECTION,
     DuePayout,
+    awaited,
     count_forgotten,
     list_due_payouts,
     payouts_channel,
@@ -226,8 +227,15 @@ class Payer:
         if monotonic() < self._remind_at:
             return
         self._remind_at = monotonic() + REMIND_SECONDS
-        for health in self._health.values():
-            health.remind()
+        waited_for = awaited(connection, self._health)
+        with self._lock:
+            in_hand = set(self._in_hand.values())
+            is_behind = any(at > waited_for.position for at in self._reached.values())
+        for name, health in self._health.items():
+            if name in waited_for.found | in_hand:
+                health.remind()
+            elif not is_behind:
+                health.not_awaited()
         for provider, count in count_forgotten(connection, self._clock(), tuple(self._providers)).items():
             _log.error("payouts wait for a provider that is not configured", provider=provider, count=count)
 

@@ -1,8 +1,8 @@
 """Whether a provider answers, as far as the payer of one process finds by calling it.
 
-A provider that has not answered for a while is silent. The log says so once, repeats it every minute, and says once
-when the silence ends. Then every payout that was in doubt since before is due at once, however long it would wait
-otherwise.
+A provider that has not answered for a while is silent. The log says so once, repeats it every minute while a payout waits
+for it, and says once when the silence ends. Then every payout that was in doubt since before is due at once, however
+long it would wait otherwise.
 """
 
 import threading
@@ -63,6 +63,17 @@ class ProviderHealth:
             if self._unanswered_since is None:
                 self._unanswered_since = monotonic()
         self.remind()
+
+    def not_awaited(self) -> None:
+        """Note that no payout waits for it here, so nobody will find out whether it answers.
+
+        The last may have been ended by another process or an operator, or moved elsewhere with its ledger.
+        """
+        with self._lock:
+            said_at = self._said_at
+            self._unanswered_since = self._said_at = None
+        if said_at is not None:
+            _log.info("nothing waits for the provider that was silent", provider=self._provider)
 
     def remind(self) -> None:
         """Log that the provider is silent, if it is and this was not logged within the last minute."""

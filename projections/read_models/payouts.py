@@ -103,6 +103,16 @@ def list_due_payouts(
     return read_live(connection, PROJECTION, read)
 
 
+def awaited(connection: Connection[Any], providers: Collection[str]) -> Reading[set[str]]:
+    """Return those of the providers that payouts wait for, however long it is until they are due."""
+    wanted = {"providers": list(providers)}
+
+    def read(cursor: Cursor[TupleRow], version: int) -> set[str]:
+        return {name for (name,) in PROJECTION.queries(version)["awaited"].rows(cursor, wanted)}
+
+    return read_live(connection, PROJECTION, read)
+
+
 def count_forgotten(connection: Connection[Any], now: Instant, known: Collection[str]) -> dict[str, int]:
     """Return, for each provider that is not in `known`, how many of its payouts are due."""
     wanted = {"now": now, "known": list(known)}

@@ -80,6 +80,12 @@ CROSS JOIN LATERAL (
 ) AS due
 ORDER BY due.due_at, due.position;
 
+-- name: awaited
+SELECT name FROM unnest(%(providers)s::text[]) AS name WHERE EXISTS (
+    SELECT FROM payouts_v:version AS p WHERE p.provider = name AND p.due_at IS NOT NULL
+    AND NOT EXISTS (SELECT FROM fenced_ledgers AS fenced WHERE fenced.ledger = p.ledger)
+);
+
 -- name: forgotten
 SELECT provider, count(*) FROM payouts_v:version AS p
 WHERE due_at <= %(now)s AND provider <> ALL(%(known)s::text[])
