@@ -1,8 +1,8 @@
 """Whether a provider answers, as far as the payer of one process finds by calling it.
 
-A provider that has not answered for a while is silent. The log says so once, repeats it every minute while a payout waits
-for it, and says once when the silence ends. Then every payout that was in doubt since before is due at once, however
-long it would wait otherwise.
+A provider that has not answered for a while is silent. The log says so once, repeats it every minute while payouts
+wait for it, and says once when the silence ends. Then every payout that was in doubt since before is due at once,
+however long it would wait otherwise.
 """
 
 import threading
