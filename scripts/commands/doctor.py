@@ -18,6 +18,7 @@ from scripts.doctor import (
     bridges,
     installation,
     journal,
+    moves,
     outbox,
     projections,
     server,
@@ -105,6 +106,7 @@ def doctor(
             reports = [_report(each, scope, timeout, is_home=each.name == home) for each in placed]
             if len(placed) > 1:
                 reports[0].examined.append(bridges.between([of.database for of in placed], timeout))
+                reports[0].examined.append(moves.between(placed, timeout))
     except EmbeddedPostgresError as error:
         reports = [Report(_unreachable(str(error)), {})]
     if not settings.is_placement:

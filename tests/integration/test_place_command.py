@@ -10,6 +10,7 @@ from domain.placement import mover
 from domain.placement.installations import Installation
 from domain.placement.mover import Mover
 from domain.placement.whereabouts import find
+from scripts.doctor.moves import between
 from scripts.tallystick import application
 from tests.ledgers import CONTEXT, open_accounts, running, transfer
 from tests.moving import Killed, dying
@@ -114,6 +115,27 @@ def test_it_finishes_a_move_while_a_third_installation_is_away(
     code, said = place("main", "--on", "west", "--yes")
     assert code == 0, said
     assert mapped(placed) == "west"
+
+
+def test_the_doctor_finds_a_ledger_that_left_and_did_not_arrive(placed: Sequence[Installation]) -> None:
+    east, west, north = placed
+    with pytest.raises(Killed):
+        Mover("main", east, west, CONTEXT, dying("arrive")).run()
+    assert between(placed, 10.0).findings == []
+    with east.database.connect_as_owner("test") as owner:
+        owner.execute("UPDATE ledger_moves SET changed_at = now() - interval '1 minute'")
+    command = "tallystick place main --on west --yes"
+    for seen in (placed, [east, west]):
+        (found,) = between(seen, 10.0).findings
+        assert (found.code, list(found.commands)) == ("move_not_arrived", [command])
+    assert between([east, north], 10.0).findings == []
+    result = CliRunner().invoke(application(["doctor"]), ["doctor", "--json"])
+    assert (result.exit_code, command in result.output) == (3, True)
+    assert place("main", "--on", "west", "--yes")[0] == 0
+    assert place("main", "--on", "north", "--yes")[0] == 0
+    with east.database.connect_as_owner("test") as owner:
+        owner.execute("UPDATE ledger_moves SET changed_at = now() - interval '1 minute'")
+    assert between(placed, 10.0).findings == []
 
 
 def test_it_says_whose_database_cannot_be_used(

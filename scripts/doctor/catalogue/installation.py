@@ -81,6 +81,12 @@ KINDS: Mapping[str, Kind] = {
         "Run the move again, which goes on where it was cut off; or cancel it.",
         ("tallystick place {ledger} --on {installation} --yes", "tallystick place {ledger} --cancel"),
     ),
+    "move_not_arrived": Kind(
+        "error",
+        "Everything that is asked of the ledger is refused until its move is finished. It can no longer be cancelled.",
+        "Run the move again, which goes on where it was cut off.",
+        ("tallystick place {ledger} --on {installation} --yes",),
+    ),
     "temporary_tables_open": Kind(
         "warning",
         "An intruder in the service could create temporary tables that hide real ones where a query names no schema.",
