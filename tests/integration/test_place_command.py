@@ -164,6 +164,7 @@ def test_commands_tell_nothing_of_a_ledger_that_is_elsewhere(placed: Sequence[In
         ("payouts", "list", "--ledger", "main"): 3,
         ("payouts", "list"): 0,
         ("trace", "rent"): 3,
+        ("trace", "rent", "--ledger", "main"): 3,
     }
     for installation, words in (("east", "main has moved to west"), ("west", "main has not arrived here")):
         for arguments, code in asked.items():
@@ -172,3 +173,5 @@ def test_commands_tell_nothing_of_a_ledger_that_is_elsewhere(placed: Sequence[In
             assert (arguments, result.exit_code) == (arguments, code)
             assert "rent" not in result.stdout
             assert ("--ledger" in arguments) is (words in result.output)
+    result = CliRunner().invoke(application(["trace"]), ["trace", "rent", "--ledger", "main"])
+    assert (result.exit_code, "ledger_moving: main has not arrived" in result.output) == (3, True)
