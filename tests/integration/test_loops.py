@@ -12,7 +12,7 @@ from psycopg import Connection
 from structlog.testing import capture_logs
 
 from domain.journal.database import Database
-from domain.journal.outage import Denials, Outage
+from domain.journal.outage import DATABASE, Denials, Outage
 from domain.journal.silence import as_login
 from projections.engine import leadership
 from projections.engine.leadership import ClockWrong, Loop, Pauses, try_acquire
@@ -54,8 +54,8 @@ def looping(loop: Loop, serve: Work, stop: threading.Event) -> Iterator[None]:
 def test_a_loop_that_is_stopped_in_an_outage_leaves_none_behind(tmp_path: Path) -> None:
     stop, nowhere = threading.Event(), Database(f"postgresql://nobody@/postgres?host={tmp_path}")
     with looping(Loop(nowhere, "loop"), lambda connection: None, stop):
-        eventually(lambda: leadership.DATABASE.parts == {"loop"})
-    assert leadership.DATABASE.parts == frozenset()
+        eventually(lambda: DATABASE.parts == {"loop"})
+    assert DATABASE.parts == frozenset()
 
 
 class Working:
