@@ -59,8 +59,10 @@ def lose(cluster: Cluster, load: Load, loss: str) -> Outage:
             _await(lambda: cluster.identity() not in (None, lost), cluster, "another primary")
         moved_at = monotonic()
         _await(lambda: len(load.acknowledged_since(moved_at)) >= ACKNOWLEDGED_AGAIN, cluster, "writes")
-        _await(cluster.has_successor, cluster, "successor")
-        alone_seconds = None if lasts_seconds else monotonic() - moved_at
+        alone_seconds = None
+        if not lasts_seconds:
+            _await(cluster.has_successor, cluster, "successor")
+            alone_seconds = monotonic() - moved_at
     finally:
         end(cluster, primary)
     return Outage(loss, longest_silence(load.acknowledged_since(began_at), began_at), alone_seconds)
