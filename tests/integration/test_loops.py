@@ -12,7 +12,7 @@ from psycopg import Connection
 from structlog.testing import capture_logs
 
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, Denials, Outage
+from domain.journal.outage import Denials, Outage
 from domain.journal.silence import as_login
 from projections.engine import leadership
 from projections.engine.leadership import ClockWrong, Loop, Pauses, try_acquire
@@ -51,11 +51,15 @@ def looping(loop: Loop, serve: Work, stop: threading.Event) -> Iterator[None]:
     assert not thread.is_alive()
 
 
-def test_a_loop_that_is_stopped_in_an_outage_leaves_none_behind(tmp_path: Path) -> None:
+def test_a_loop_that_is_stopped_in_an_outage_leaves_none_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outage = Outage("database")
+    monkeypatch.setattr(leadership, "DATABASE", outage)
     stop, nowhere = threading.Event(), Database(f"postgresql://nobody@/postgres?host={tmp_path}")
     with looping(Loop(nowhere, "loop"), lambda connection: None, stop):
-        eventually(lambda: DATABASE.parts == {"loop"})
-    assert DATABASE.parts == frozenset()
+        eventually(lambda: outage.parts == {"loop"})
+    assert outage.parts == frozenset()
 
 
 class Working:
