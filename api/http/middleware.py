@@ -165,9 +165,11 @@ def _positions(error: LedgerError, status: int, scope: Scope) -> dict[str, str]:
     """Return the position that a refusal reflects: the position of the read behind it, else the newest known one.
 
     A caller who was not let in, or was not asked for a key since no path or method was found, learns nothing about the
-    books.
+    books. In a placement a position is one of an installation: what no single one refuses has none.
     """
     if status in (401, 403) or "caller" not in scope or not scope["path"].startswith(LEDGERS):
+        return {}
+    if "service" not in scope and scope["state"]["installations"].is_placement:
         return {}
     service: Service = scope.get("service") or scope["state"]["service"]
     head = service.position()

@@ -66,7 +66,8 @@ class BelievedKeys(KeyCache):
     def _note(self, wanted: LookUp, began: float, looked_up: "asyncio.Future[Key | None]") -> None:
         """Remember what home said, unless all was forgotten since it was asked."""
         asked, _ = self._asked.get(wanted, (None, 0.0))
-        if asked is not looked_up or looked_up.cancelled() or looked_up.exception() is not None:
+        # Its exception is looked at even if nobody waits for it any more, or asyncio would log it as never retrieved.
+        if looked_up.cancelled() or looked_up.exception() is not None or asked is not looked_up:
             return
         key = looked_up.result()
         if key is None:

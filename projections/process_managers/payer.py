@@ -42,6 +42,7 @@ from projections.read_models.payouts import (
     PROJECTION,
     DuePayout,
     Share,
+    awaited,
     count_forgotten,
     list_due_payouts,
     list_early_payouts,
@@ -240,8 +241,17 @@ class Payer:
         if monotonic() < self._remind_at:
             return
         self._remind_at = monotonic() + REMIND_SECONDS
-        for lane in self._lanes.all():
-            lane.health.remind()
+        lanes = self._lanes.all()
+        shares = [Share(*lane.callee, 0) for lane in lanes]
+        waited_for = awaited(connection, shares, self._lanes.known_receivers())
+        with self._lock:
+            busy = list(self._in_hand.values())
+            is_behind = any(at > waited_for.position for at in self._reached.values())
+        for lane in lanes:
+            if lane.callee in waited_for.found or lane in busy:
+                lane.health.remind()
+            elif not is_behind:
+                lane.health.not_awaited()
         for provider, count in count_forgotten(connection, self._clock(), tuple(self._providers)).items():
             _log.error("payouts wait for a provider that is not configured", provider=provider, count=count)
 

@@ -1,7 +1,7 @@
 """Whether a provider answers, as far as the payer of one process finds by calling it.
 
-A provider that has not answered for a while is silent. The log says so once, repeats it every minute, and says once
-when the silence ends.
+A provider that has not answered for a while is silent. The log says so once, repeats it every minute while payouts
+wait for it, and says once when the silence ends.
 
 Payouts that are in doubt during a silence record long pauses, so that a long outage fills no journal. So that nobody
 waits for such a pause in vain, a payout is asked about early: before its inquiry is due, and recorded only if it is
@@ -145,6 +145,19 @@ class ProviderHealth:
             if self._unanswered_since is None:
                 self._unanswered_since = monotonic()
         self.remind()
+
+    def not_awaited(self) -> None:
+        """Note that no payout waits for it here, so nobody will find out whether it answers.
+
+        The last may have been ended by another process or an operator, or moved elsewhere with its ledger.
+        """
+        with self._lock:
+            said_at = self._said_at
+            self._unanswered_since = self._said_at = None
+            self._between_calls.reset()
+            self._call_at = 0.0
+        if said_at is not None:
+            _log.info("nothing waits for the provider that was silent", **self._named())
 
     def remind(self) -> None:
         """Log that the provider is silent, if it is and this was not logged within the last minute."""

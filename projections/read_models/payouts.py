@@ -148,6 +148,22 @@ def _due_payouts(
     return read_live(connection, PROJECTION, read)
 
 
+def awaited(
+    connection: Connection[Any], shares: Sequence[Share], places: Mapping[str, str]
+) -> Reading[set[tuple[str, str]]]:
+    """Return the providers and installations of those shares that payouts wait for, however long until they are due."""
+    wanted = {
+        "providers": [share.provider for share in shares],
+        "installations": [share.installation for share in shares],
+        "places": _encode(places).decode(),
+    }
+
+    def read(cursor: Cursor[TupleRow], version: int) -> set[tuple[str, str]]:
+        return set(PROJECTION.queries(version)["awaited"].rows(cursor, wanted))
+
+    return read_live(connection, PROJECTION, read)
+
+
 def count_forgotten(connection: Connection[Any], now: Instant, known: Collection[str]) -> dict[str, int]:
     """Return, for each provider that is not in `known`, how many of its payouts are due."""
     wanted = {"now": now, "known": list(known)}

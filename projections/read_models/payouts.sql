@@ -91,6 +91,14 @@ AND %(installation)s = coalesce(%(places)s::jsonb ->> p.receiver, '')
 AND NOT EXISTS (SELECT FROM fenced_ledgers AS fenced WHERE fenced.ledger = p.ledger)
 ORDER BY p.due_at, p.position LIMIT %(limit)s;
 
+-- name: awaited
+SELECT share.provider, share.installation
+FROM unnest(%(providers)s::text[], %(installations)s::text[]) AS share(provider, installation) WHERE EXISTS (
+    SELECT FROM payouts_v:version AS p WHERE p.provider = share.provider AND p.due_at IS NOT NULL
+    AND share.installation = coalesce(%(places)s::jsonb ->> p.receiver, '')
+    AND NOT EXISTS (SELECT FROM fenced_ledgers AS fenced WHERE fenced.ledger = p.ledger)
+);
+
 -- name: forgotten
 SELECT provider, count(*) FROM payouts_v:version AS p
 WHERE due_at <= %(now)s AND provider <> ALL(%(known)s::text[])

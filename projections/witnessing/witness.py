@@ -138,6 +138,8 @@ def _judge(
     if seen is None:
         return  # nothing is signed there yet
     shown, path = seen
+    if log is None and shown.checkpoint.origin == signer.name:
+        raise NotWitnessed("it is the log of this installation itself, which proves nothing of itself")
     judged = judge(log, shown, path, source.configured)
     if judged is not None:
         by = Context(ACTOR, str(uuid4()))

@@ -19,6 +19,7 @@ from scripts.doctor import (
     bridges,
     installation,
     journal,
+    moves,
     outbox,
     placements,
     projections,
@@ -111,6 +112,7 @@ def doctor(
             if len(placed) > 1:
                 reports[0].examined.append(placements.examined(placed, timeout))
                 reports[0].examined.append(bridges.between([of.database for of in placed], timeout))
+                reports[0].examined.append(moves.between(placed, timeout))
     except EmbeddedPostgresError as error:
         reports = [Report(_unreachable(str(error)), {})]
     if not settings.is_placement:

@@ -20,7 +20,7 @@ from psycopg import Connection
 from domain.journal.database import Database
 from domain.journal.reader import head_of, read_aggregates
 from domain.journal.trouble import trouble_of
-from domain.model.errors import LedgerMoved, LedgerMoving, Unavailable
+from domain.model.errors import LedgerError, LedgerMoved, LedgerMoving, Unavailable
 from domain.model.events import Context
 from domain.model.ids import is_id
 from domain.model.installation.keys import AT_A_TERMINAL
@@ -234,16 +234,21 @@ def require(
     wanted = [ledger_stream(ledger), *([account_stream(ledger, account)] if account else [])]
     try:
         states, _ = read_aggregates(connection, wanted, None if may_have_left else ledger)
-    except LedgerMoved as moved:
-        fail(f"{moved.code}: {ledger} has moved to {moved.details['installation']}: ask there")
-    except LedgerMoving as moving:
-        fail(f"{moving.code}: {ledger} has not arrived here yet")
+    except (LedgerMoved, LedgerMoving) as refusal:
+        fail(absence_of(ledger, refusal))
     for stream, state in zip(wanted, states, strict=True):
         if state is None:
             missing = (
                 f"account {account} in the ledger {ledger}" if "/accounts/" in stream else f"ledger {ledger}"
             )
             fail(f"{missing.partition(' ')[0]}_not_found: there is no {missing}")
+
+
+def absence_of(ledger: str, refusal: LedgerError) -> str:
+    """Return in words that a ledger has left the installation that was asked, or has not arrived there."""
+    if isinstance(refusal, LedgerMoved):
+        return f"{refusal.code}: {ledger} has moved to {refusal.details['installation']}: ask there"
+    return f"{refusal.code}: {ledger} has not arrived here yet"
 
 
 def operator() -> Context:

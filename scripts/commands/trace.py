@@ -15,7 +15,8 @@ from rich.text import Text
 
 from api.resources.operations.answers import conversation_body, trace_body
 from domain.application import system_clock
-from domain.model.errors import LedgerError, OperationUnknown
+from domain.journal.shown_positions import read_present_positions
+from domain.model.errors import LedgerError, LedgerMoved, OperationUnknown
 from domain.model.idempotency import is_key, operation_id
 from domain.model.ids import canonical_id, is_id
 from domain.model.payouts.payout import Payout
@@ -30,6 +31,7 @@ from scripts.commands.installation import (
     DataDir,
     InstallationName,
     Schema,
+    absence_of,
     ask_each,
 )
 from scripts.console import fail
@@ -68,7 +70,10 @@ def trace(
                 f"nothing of {cell(name)} has arrived in this copy: ask the primary, which may have recorded it"
             )
         if ledger and not any(told.has_ledger for _, told in asked.said):
-            fail(ledger_not_found(ledger).detail)
+            absences = [told.absence for _, told in asked.said if told.absence is not None]
+            # Where it has left and not arrived, it is moving, and told of there soon.
+            absences.sort(key=lambda absence: isinstance(absence, LedgerMoved))
+            fail(absence_of(ledger, absences[0]) if absences else ledger_not_found(ledger).detail)
         fail(f"nothing is recorded of {cell(name)}. {safe_to_do('send_again')}")
     if len(found) > 1 and any(body["idempotency_key"] for body in found):
         names = ", ".join(body["ledger"] for body in found)
@@ -90,10 +95,14 @@ class Traced(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What an installation has under a name, whether it has the ledger that was given, and its map of ledgers."""
+    """What an installation has under a name, whether it has the ledger that was given, and its map of ledgers.
+
+    `absence` says that this ledger has left it or not arrived there.
+    """
 
     traced: Sequence[Traced]
     has_ledger: bool
+    absence: LedgerError | None
     placed: Mapping[str, str]
 
 
@@ -123,7 +132,8 @@ def _found(connection: Connection[Any], name: str, ledger: str | None) -> Told:
             continue
         conversation = stories_of_conversation(connection, [each], name)
         found += [Traced(each, _with_both_sides(connection, story), None) for _, story in conversation]
-    return Told(found, bool(ledgers), placed(connection, [traced.ledger for traced in found]))
+    _, absence = (None, None) if ledger is None else read_present_positions(connection, ledger)
+    return Told(found, bool(ledgers), absence, placed(connection, [traced.ledger for traced in found]))
 
 
 def _operation(connection: Connection[Any], ledger: str, name: str) -> Story | None:

@@ -218,6 +218,27 @@ def test_a_silence_and_its_end_are_said_once_and_all_in_doubt_is_asked_at_its_en
     assert (silent["provider"], silent["reason"]) == ("simulator", "nobody is there")
 
 
+def test_a_silence_is_over_once_nothing_waits_for_the_provider(
+    database: Database, ledger: LedgerApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked for in vain was ended by somebody else, so no call shows that the provider answers again."""
+    monkeypatch.setattr(provider_health, "SILENT_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(payers, "REMIND_SECONDS", 0.1)
+
+    def answer(order: Order) -> Report:
+        raise NoAnswer("nobody is there")
+
+    (asked,) = requests(1)
+    over = "nothing waits for the provider that was silent"
+    with capture_logs() as logs, paying(database, ledger, simulator=Stubborn(answer)):
+        ask(ledger, [asked])
+        await_states(ledger, [asked], "in_doubt")
+        eventually(lambda: "provider is silent" in {line["event"] for line in logs})
+        assert over not in {line["event"] for line in logs}
+        ledger.perform(CompletePayout(CONTEXT, found(ledger, asked), a_mark(), "it was paid"))
+        eventually(lambda: over in {line["event"] for line in logs})
+
+
 def test_an_adapter_that_fails_leaves_payouts_in_doubt_and_is_logged(
     database: Database, ledger: LedgerApplication
 ) -> None:

@@ -10,6 +10,7 @@ from domain.placement import mover
 from domain.placement.installations import Installation
 from domain.placement.mover import Mover
 from domain.placement.whereabouts import find
+from scripts.doctor.moves import between
 from scripts.tallystick import application
 from tests.ledgers import CONTEXT, open_accounts, running, transfer
 from tests.moving import Killed, dying
@@ -116,6 +117,27 @@ def test_it_finishes_a_move_while_a_third_installation_is_away(
     assert mapped(placed) == "west"
 
 
+def test_the_doctor_finds_a_ledger_that_left_and_did_not_arrive(placed: Sequence[Installation]) -> None:
+    east, west, north = placed
+    with pytest.raises(Killed):
+        Mover("main", east, west, CONTEXT, dying("arrive")).run()
+    assert between(placed, 10.0).findings == []
+    with east.database.connect_as_owner("test") as owner:
+        owner.execute("UPDATE ledger_moves SET changed_at = now() - interval '1 minute'")
+    command = "tallystick place main --on west --yes"
+    for seen in (placed, [east, west]):
+        (found,) = between(seen, 10.0).findings
+        assert (found.code, list(found.commands)) == ("move_not_arrived", [command])
+    assert between([east, north], 10.0).findings == []
+    result = CliRunner().invoke(application(["doctor"]), ["doctor", "--json"])
+    assert (result.exit_code, command in result.output) == (3, True)
+    assert place("main", "--on", "west", "--yes")[0] == 0
+    assert place("main", "--on", "north", "--yes")[0] == 0
+    with east.database.connect_as_owner("test") as owner:
+        owner.execute("UPDATE ledger_moves SET changed_at = now() - interval '1 minute'")
+    assert between(placed, 10.0).findings == []
+
+
 def test_it_says_whose_database_cannot_be_used(
     placed: Sequence[Installation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +164,7 @@ def test_commands_tell_nothing_of_a_ledger_that_is_elsewhere(placed: Sequence[In
         ("payouts", "list", "--ledger", "main"): 3,
         ("payouts", "list"): 0,
         ("trace", "rent"): 3,
+        ("trace", "rent", "--ledger", "main"): 3,
     }
     for installation, words in (("east", "main has moved to west"), ("west", "main has not arrived here")):
         for arguments, code in asked.items():
@@ -150,3 +173,5 @@ def test_commands_tell_nothing_of_a_ledger_that_is_elsewhere(placed: Sequence[In
             assert (arguments, result.exit_code) == (arguments, code)
             assert "rent" not in result.stdout
             assert ("--ledger" in arguments) is (words in result.output)
+    result = CliRunner().invoke(application(["trace"]), ["trace", "rent", "--ledger", "main"])
+    assert (result.exit_code, "ledger_moving: main has not arrived" in result.output) == (3, True)

@@ -109,6 +109,13 @@ def test_a_checkpoint_is_recorded_with_its_note_and_cosigned(west: Installation,
     assert (look.seen_size, look.last_error) == (grown, None) and look.seen_at is not None
 
 
+def test_none_is_its_own_witness(west: Installation) -> None:
+    west.seal()
+    west.look(west.log()._replace(name="myself"))
+    assert not west.records()
+    assert "this installation itself" in str(west.looked("myself").last_error)
+
+
 def test_two_that_witness_each_other_come_to_rest(west: Installation, east: Installation) -> None:
     for each in (west, east):
         each.seal()

@@ -97,6 +97,12 @@ KINDS: Mapping[str, Kind] = {
         "Name it in TALLYSTICK_INSTALLATIONS, of the service and of this command. Before an installation is given up,"
         " move its ledgers.",
     ),
+    "move_not_arrived": Kind(
+        "error",
+        "Everything that is asked of the ledger is refused until its move is finished. It can no longer be cancelled.",
+        "Run the move again, which goes on where it was cut off.",
+        ("tallystick place {ledger} --on {installation} --yes",),
+    ),
     "temporary_tables_open": Kind(
         "warning",
         "An intruder in the service could create temporary tables that hide real ones where a query names no schema.",
