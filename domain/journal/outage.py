@@ -111,6 +111,13 @@ class Outage:
             seconds = round(self._ended_at - self._began_at, 1)
         _log.warning(f"{self._what} within reach again", seconds=seconds)
 
+    def ended(self, part: str) -> None:
+        """Note that a part has ended. Nobody learns whether it could reach it again, and the outage is not its own."""
+        with self._lock:
+            self._suspicious.discard(part)
+            if self._parts.pop(part, None) is not None and not self._parts:
+                self._ended_at = self._clock()
+
 
 DATABASE = Outage("database")
 """The database of this process."""

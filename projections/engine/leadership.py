@@ -124,6 +124,7 @@ class Loop(NamedTuple):
         """
         while not stop.is_set():
             self.turn(stop, serve)
+        DATABASE.ended(self.part)
 
     def turn(self, stop: threading.Event, serve: Work) -> None:
         """Connect and serve once. After a failure, pause."""

@@ -346,6 +346,7 @@ class PositionWaiter:
             finally:
                 with self._changed:
                     self._awake = lambda: None
+                DATABASE.ended(_PART)
 
     def _stay_connected(self, awakened: socket.socket) -> None:
         while not self._stopping.is_set():

@@ -86,3 +86,4 @@ def _prepare(database: Database, stop: threading.Event, projections: Collection[
             else:
                 _log.warning("projections cannot be installed yet", error=str(error))
             stop.wait(pauses.next_seconds())
+    DATABASE.ended("installation")

@@ -15,7 +15,7 @@ import structlog
 from psycopg import Connection
 
 from domain.journal.database import Database
-from domain.journal.outage import is_lost
+from domain.journal.outage import DATABASE, is_lost
 from domain.journal.silence import LOST
 from projections.engine.batches import (
     Claim,
@@ -106,6 +106,7 @@ class Runner:
         self._return_at = monotonic() + ALONE_SECONDS
         while not self._stop.is_set() and not self._is_done:
             loop.turn(self._stop, self._serve)
+        DATABASE.ended(loop.part)
 
     def _loop(self) -> Loop:
         return Loop(

@@ -1,24 +1,28 @@
-"""What a transfer costs in processor time if the same load is spread over one, two or four installations.
+"""What a transfer costs in processor time in one, two or four installations.
 
-`python -m tests.benchmarks.placement_cost [--connections 64] [--requests 8000] [--rounds 3] [--size 0] [N …]`
+`python -m tests.benchmarks.placement_cost [--connections 64] [--requests 8000] [--size 0] [--rate R] [N …]`
 
-Each N is a service of its own on a PostgreSQL of its own, with one API process and a projector and a publisher for each
-installation. All are driven in turns. Ratios within one run hold on a busy machine too; absolute figures do not. While
-it is driven, `pg_locks` is sampled: a session that held locks in two schemas, or waited for a lock, would be reported.
+Without a rate, the same callers are spread over the installations. All of them are on this machine, so each has a part
+of the load, and callers who would have shared a commit no longer do. With a rate, each installation gets as many
+requests, and so many a second, whatever the others get: what it has on a machine of its own.
+
+Each N is a service with one API process, and a PostgreSQL, a projector and a publisher for each installation. All are
+driven in turns. Ratios within one run hold on a busy machine too; absolute figures do not. While one is driven, its
+servers are sampled: whether a session waited for a lock, and which files the processes of two servers had open.
 """
 
 import argparse
 import asyncio
 import json
-import os
 import random
 import tempfile
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
+from typing import NamedTuple
 from uuid import uuid4
 
 import psutil
@@ -33,31 +37,36 @@ from tests.service import KEY, Service, serving
 ACCOUNTS = 300
 IDLE_SECONDS = 15.0
 
-_LOCKED = """
-    SELECT l.pid, l.granted, coalesce(c.relnamespace::regnamespace::text, l.locktype)
+_WAITING = """
+    SELECT coalesce(c.relname, l.locktype)
     FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) LEFT JOIN pg_class AS c ON c.oid = l.relation
-    WHERE a.backend_type = 'client backend' AND l.pid <> pg_backend_pid()
-    AND (NOT l.granted OR c.relnamespace::regnamespace::text LIKE 'part%')
+    WHERE a.backend_type = 'client backend' AND NOT l.granted
 """
 
 
 class Placed:
-    """A running service over so many installations, each with a ledger of its own."""
+    """A running service over installations, each with a ledger and a PostgreSQL of its own."""
 
-    def __init__(self, installations: int, service: Service, postgres: EmbeddedPostgres) -> None:
-        self.installations = installations
+    def __init__(self, service: Service, servers: Sequence[EmbeddedPostgres]) -> None:
         self.service = service
-        self.postgres = postgres
-        self.schemas: defaultdict[int, set[str]] = defaultdict(set)
+        self.servers = servers
+        self.files: defaultdict[str, set[int]] = defaultdict(set)
+        """The numbers of the servers that had a file open, for each file."""
         self.waits: Counter[str] = Counter()
         self.used: defaultdict[str, float] = defaultdict(float)
         self.transfers = 0
         self.seconds = 0.0
 
+    @property
+    def installations(self) -> int:
+        """How many there are."""
+        return len(self.servers)
+
     def processor_seconds(self) -> dict[tuple[str, int], float]:
-        """The processor time that each process of the service and of its PostgreSQL has used."""
+        """The processor time that each process of the service and of its servers has used."""
         found = {}
-        for process in psutil.Process(self.service.process.pid).children(recursive=True):
+        processes = psutil.Process(self.service.process.pid).children(recursive=True)
+        for process in [*processes, *(process for server in self.servers for process in _processes(server))]:
             try:
                 line, times = " ".join(process.cmdline()), process.cpu_times()
             except psutil.Error:
@@ -76,19 +85,45 @@ class Placed:
             used[named[0]] += seconds - before.get(named, 0.0)
 
     def watch(self, stop: threading.Event) -> None:
-        """Note what each session locks, and whether it waits."""
-        with psycopg.connect(self.postgres.superuser_url, autocommit=True) as connection:
+        """Note what sessions wait for, and which files each server has open."""
+        with ExitStack() as stack:
+            sessions = [
+                stack.enter_context(psycopg.connect(server.superuser_url, autocommit=True))
+                for server in self.servers
+            ]
             while not stop.wait(0.05):
-                for pid, granted, what in connection.execute(_LOCKED).fetchall():
-                    if granted:
-                        self.schemas[pid].add(what)
-                    else:
-                        self.waits[what] += 1
+                for session in sessions:
+                    self.waits.update(what for (what,) in session.execute(_WAITING).fetchall())
+        for number, server in enumerate(self.servers):
+            for process in _processes(server):
+                with suppress(psutil.Error):
+                    for file in process.open_files():
+                        self.files[file.path].add(number)
 
     def catch_up(self) -> None:
         """Wait until the projections of every installation have reached the head of its journal."""
-        for number in range(self.installations):
-            seconds_to_catch_up(Database(self.postgres.superuser_url, f"part{number}"))
+        for server in self.servers:
+            seconds_to_catch_up(Database(server.superuser_url))
+
+
+def _processes(server: EmbeddedPostgres) -> list[psutil.Process]:
+    postmaster = psutil.Process(server.pid)
+    return [postmaster, *postmaster.children()]
+
+
+class Load(NamedTuple):
+    """What a round sends."""
+
+    connections: int
+    requests: int
+    size: int
+    """So many transfers are a batch; at 0 each is a request of its own."""
+    rate: float | None
+    """So many requests a second go to each installation; at None, as many as are answered."""
+
+    def requests_to(self, placed: Placed) -> int:
+        """How many requests a round has, for all installations."""
+        return self.requests * (1 if self.rate is None else placed.installations)
 
 
 def open_books(placed: Placed) -> None:
@@ -125,16 +160,20 @@ def request_for(placed: Placed, number: int, size: int) -> bytes:
     return (head + body).encode()
 
 
-async def drive(placed: Placed, connections: int, requests: int, size: int) -> None:
+async def drive(placed: Placed, load: Load) -> None:
     """Send requests over some connections, one at a time on each."""
-    made = [request_for(placed, number, size) for number in range(requests)]
-    random.shuffle(made)
-    left = iter(made)
+    made = [request_for(placed, number, load.size) for number in range(load.requests_to(placed))]
+    if load.rate is None:
+        random.shuffle(made)
+    pause_seconds = 1 / (load.rate * placed.installations) if load.rate else 0.0
+    began_at = monotonic()
+    left = iter(enumerate(made))
     port = int(placed.service.url.rpartition(":")[2])
 
     async def send() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for request in left:
+        for number, request in left:
+            await asyncio.sleep(began_at + number * pause_seconds - monotonic())
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
             status = int(head[9:12])
@@ -142,33 +181,40 @@ async def drive(placed: Placed, connections: int, requests: int, size: int) -> N
             await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r")[0]))
         writer.close()
 
-    await asyncio.gather(*(send() for _ in range(connections)))
+    await asyncio.gather(*(send() for _ in range(load.connections)))
 
 
-def run_round(placed: Placed, connections: int, requests: int, size: int) -> None:
+def run_round(placed: Placed, load: Load) -> None:
     """Drive a service once, and add up what it used until its projections had caught up."""
     stop = threading.Event()
     watching = threading.Thread(target=placed.watch, args=(stop,))
     with placed.measured() as used:
         watching.start()
         began = monotonic()
-        asyncio.run(drive(placed, connections, requests, size))
+        asyncio.run(drive(placed, load))
         placed.seconds += monotonic() - began
         placed.catch_up()
         stop.set()
         watching.join()
     for role, seconds in used.items():
         placed.used[role] += seconds
-    placed.transfers += requests * (size or 1)
+    placed.transfers += load.requests_to(placed) * (load.size or 1)
 
 
 @contextmanager
 def placed_over(folder: Path, installations: int) -> Iterator[Placed]:
     """A service over so many installations."""
-    named = {f"part{number}": {"schema": f"part{number}"} for number in range(installations)}
-    os.environ["TALLYSTICK_INSTALLATIONS"] = json.dumps(named)
-    with serving(folder / str(installations), "--projectors", "1") as service:
-        yield Placed(installations, service, EmbeddedPostgres(folder / str(installations)))
+    with ExitStack() as stack:
+        servers = [EmbeddedPostgres(folder / f"{installations}-{number}") for number in range(installations)]
+        for server in servers:
+            server.start()
+            stack.callback(server.stop)
+        named = {f"part{number}": {"database_url": server.url} for number, server in enumerate(servers)}
+        settings = {"TALLYSTICK_INSTALLATIONS": json.dumps(named)}
+        service = stack.enter_context(
+            serving(folder / str(installations), "--projectors", "1", settings=settings)
+        )
+        yield Placed(service, servers)
 
 
 def report(placed: Placed, per_transfer_of_one: float) -> float:
@@ -181,9 +227,9 @@ def report(placed: Placed, per_transfer_of_one: float) -> float:
     typer.echo(
         f"{placed.installations} installations: {total:.1f} µs a transfer ({ratio:.3f}): {roles}; {rate:,.0f}/s"
     )
-    shared = [sorted(schemas) for schemas in placed.schemas.values() if len(schemas) > 1]
+    shared = [file for file, servers in placed.files.items() if len(servers) > 1]
     typer.echo(
-        f"  {len(placed.schemas)} sessions held locks; in several schemas: {shared}; waits seen: {dict(placed.waits)}"
+        f"  {len(placed.files)} files open; in several servers: {shared}; waits seen: {dict(placed.waits)}"
     )
     return total
 
@@ -195,8 +241,10 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=8_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, default=0)
+    parser.add_argument("--rate", type=float)
     parser.add_argument("installations", type=int, nargs="*", default=[1, 2, 4])
     given = parser.parse_args()
+    load = Load(given.connections, given.requests, given.size, given.rate)
     with tempfile.TemporaryDirectory(prefix="placement-cost-") as folder, ExitStack() as stack:
         services = [
             stack.enter_context(placed_over(Path(folder), installations))
@@ -204,10 +252,10 @@ def main() -> None:
         ]
         for placed in services:
             open_books(placed)
-            asyncio.run(drive(placed, given.connections, given.requests // 4, given.size))
+            asyncio.run(drive(placed, load._replace(requests=given.requests // 4)))
         for _ in range(given.rounds):
             for placed in random.sample(services, len(services)):
-                run_round(placed, given.connections, given.requests, given.size)
+                run_round(placed, load)
         for placed in services:
             with placed.measured() as used:
                 sleep(IDLE_SECONDS)

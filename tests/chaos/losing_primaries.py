@@ -46,7 +46,7 @@ def main() -> None:
                 except AssertionError as error:
                     stuck.append(f"{loss}: {error}")
                     break
-                print(f"{len(outages):4d}  {loss:28s} {outages[-1].seconds:6.1f} s", flush=True)
+                print(f"{len(outages):4d}  {outages[-1]}", flush=True)
             cluster.await_health()
         broken = [*stuck, *broken_promises(cluster, load)]
         restarted = [service.url for service in services if service.process.poll() is not None]
@@ -60,11 +60,13 @@ def main() -> None:
 
 
 def described(outages: Sequence[Outage]) -> list[str]:
-    """Return a line for each loss: how often, and for how long nothing was acknowledged."""
+    """Return a line for each loss: how often, and for how long nothing was acknowledged, or nobody could follow."""
     by_loss = defaultdict[str, list[float]](list)
-    for loss, seconds in outages:
-        by_loss[loss].append(seconds)
-        by_loss["all"].append(seconds)
+    for outage in outages:
+        by_loss[outage.loss].append(outage.seconds)
+        by_loss["all"].append(outage.seconds)
+        if outage.alone_seconds is not None:
+            by_loss["without a successor"].append(outage.alone_seconds)
     return [
         f"{loss:28s} {len(found):4d} times  least {min(found):5.1f}  median {statistics.median(found):5.1f}"
         f"  most {max(found):5.1f} s"

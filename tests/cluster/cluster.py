@@ -159,10 +159,7 @@ class Cluster:
         return (primary.name, started_at) if primary and started_at else None
 
     def is_healthy(self) -> bool:
-        """Tell whether one member is the primary, both others follow it, and one of them synchronously if wanted.
-
-        PostgreSQL calls a standby synchronous before etcd does, and only the one that etcd names may be promoted.
-        """
+        """Tell whether one member is the primary, both others follow it, and one may be promoted if that is wanted."""
         primary = self.primary()
         if primary is None:
             return False
@@ -171,8 +168,14 @@ class Cluster:
             return False  # it does not hold etcd's lock, so its failover would wait until that is sure
         followers = state.get("replication", [])
         streaming = [each for each in followers if each.get("state") == "streaming"]
-        is_safe = any(member.state().get("sync_standby") for member in self.members.values())
-        return len(streaming) == 2 and (is_safe or not self._wants_standby)
+        return len(streaming) == 2 and (self.has_successor() or not self._wants_standby)
+
+    def has_successor(self) -> bool:
+        """Tell whether etcd names a synchronous standby. Only that one may be promoted.
+
+        PostgreSQL says of a standby that it is synchronous some seconds before etcd does.
+        """
+        return any(member.state().get("sync_standby") for member in self.members.values())
 
     def await_health(self) -> Member:
         """Return the primary once all is well."""

@@ -21,10 +21,13 @@ GOES_ON_SECONDS = 120.0
 
 
 class Outage(NamedTuple):
-    """What was lost, and for how long no write was acknowledged, in seconds."""
+    """What was lost, and for how long."""
 
     loss: str
     seconds: float
+    """How long no write was acknowledged."""
+    alone_seconds: float | None
+    """How long the new primary had no successor. None if the loss asks for no new primary."""
 
 
 @contextmanager
@@ -56,9 +59,13 @@ def lose(cluster: Cluster, load: Load, loss: str) -> Outage:
             _await(lambda: cluster.identity() not in (None, lost), cluster, "another primary")
         moved_at = monotonic()
         _await(lambda: len(load.acknowledged_since(moved_at)) >= ACKNOWLEDGED_AGAIN, cluster, "writes")
+        alone_seconds = None
+        if not lasts_seconds:
+            _await(cluster.has_successor, cluster, "successor")
+            alone_seconds = monotonic() - moved_at
     finally:
         end(cluster, primary)
-    return Outage(loss, longest_silence(load.acknowledged_since(began_at), began_at))
+    return Outage(loss, longest_silence(load.acknowledged_since(began_at), began_at), alone_seconds)
 
 
 def _await(condition: Callable[[], bool], cluster: Cluster, awaited: str) -> None:

@@ -3,13 +3,23 @@
 from typing import Any
 
 import httpx2
+import pytest
 from structlog.testing import capture_logs
 
+from api.http import middleware
+from domain.journal.outage import Denials, Outage
 from tests.contract.callers import Keys
 from tests.contract.serving import KEY, serving
 from tests.databases import Databases
 
 TIMES = 200
+
+
+@pytest.fixture(autouse=True)
+def no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an outage of its process, a service would not log failures one by one."""
+    monkeypatch.setattr(middleware, "DATABASE", Outage("database"))
+    monkeypatch.setattr(middleware, "DENIALS", Denials())
 
 
 def flood(client: httpx2.Client, path: str, status: int, **headers: str) -> None:

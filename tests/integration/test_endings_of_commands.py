@@ -274,7 +274,7 @@ def test_what_is_done_ends_with_0_and_what_is_found_with_1(
     assert call(("stuck",), *database) == 0
     assert call(("keys", "make", "shop", "--role", "client", "--ledger", "main"), *database) == 0
     with projecting(database):
-        await_head(owner)  # or the doctor reports, once it is old enough, that nobody projects the key
+        await_head(owner)
     assert call(("doctor", "--json"), *database) == 0
     assert call(("projections", "pause", "entries"), *database) == 0
     assert call(("doctor",), *database) == 1

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -48,6 +49,13 @@ def looping(loop: Loop, serve: Work, stop: threading.Event) -> Iterator[None]:
         stop.set()
         thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
+
+
+def test_a_loop_that_is_stopped_in_an_outage_leaves_none_behind(tmp_path: Path) -> None:
+    stop, nowhere = threading.Event(), Database(f"postgresql://nobody@/postgres?host={tmp_path}")
+    with looping(Loop(nowhere, "loop"), lambda connection: None, stop):
+        eventually(lambda: leadership.DATABASE.parts == {"loop"})
+    assert leadership.DATABASE.parts == frozenset()
 
 
 class Working:

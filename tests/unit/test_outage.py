@@ -92,6 +92,18 @@ def test_who_finds_out_late_that_a_connection_had_died_says_nothing(outage: Outa
     assert len(said) == 1
 
 
+def test_who_ended_meanwhile_keeps_no_outage_on(outage: Outage, clock: Clock, said: list[Any]) -> None:
+    outage.lost("a", LOST)
+    outage.lost("b", LOST)
+    outage.ended("a")
+    assert outage.parts == {"b"}
+    outage.ended("b")
+    clock.now += 2
+    assert not outage.was_on(clock.now - 1)
+    outage.ended("b")
+    assert [line["event"] for line in said] == ["database out of reach"]
+
+
 def test_the_next_one_is_said_anew(outage: Outage, said: list[Any]) -> None:
     for _ in range(2):
         outage.lost("a", LOST)

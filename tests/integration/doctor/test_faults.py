@@ -19,7 +19,7 @@ from tests.integration.doctor.examining import (
     make_key,
 )
 from tests.ledgers import outcomes, running, transfer
-from tests.projecting import append, projecting
+from tests.projecting import append, await_head, projecting
 from tests.tampering import disarm
 
 pytestmark = pytest.mark.integration
@@ -33,7 +33,9 @@ def test_a_healthy_installation_has_no_findings(database: Database, scope: Scope
 
 def test_an_empty_installation_has_no_findings_but_that_nobody_may_ask(database: Database) -> None:
     assert set(everything(database)) == {"keys_absent"}
-    make_key(database)
+    with projecting(database), database.connect("test") as connection:
+        make_key(database)
+        await_head(connection)
     for scope in (ALL, SAMPLE):
         assert everything(database, scope) == {}
 
