@@ -25,10 +25,17 @@ Work = Callable[[Connection[Any]], None]
 
 
 @pytest.fixture(autouse=True)
+def outage(monkeypatch: pytest.MonkeyPatch) -> Outage:
+    """No other test's losses decide what is logged."""
+    outage = Outage("database")
+    monkeypatch.setattr(leadership, "DATABASE", outage)
+    return outage
+
+
+@pytest.fixture(autouse=True)
 def denials(monkeypatch: pytest.MonkeyPatch) -> Denials:
-    """No other test's losses and denials decide what is logged."""
+    """No other test's denials decide what is logged."""
     denials = Denials()
-    monkeypatch.setattr(leadership, "DATABASE", Outage("database"))
     monkeypatch.setattr(leadership, "DENIALS", denials)
     return denials
 
@@ -51,11 +58,11 @@ def looping(loop: Loop, serve: Work, stop: threading.Event) -> Iterator[None]:
     assert not thread.is_alive()
 
 
-def test_a_loop_that_is_stopped_in_an_outage_leaves_none_behind(tmp_path: Path) -> None:
+def test_a_loop_that_is_stopped_in_an_outage_leaves_none_behind(outage: Outage, tmp_path: Path) -> None:
     stop, nowhere = threading.Event(), Database(f"postgresql://nobody@/postgres?host={tmp_path}")
     with looping(Loop(nowhere, "loop"), lambda connection: None, stop):
-        eventually(lambda: leadership.DATABASE.parts == {"loop"})
-    assert leadership.DATABASE.parts == frozenset()
+        eventually(lambda: outage.parts == {"loop"})
+    assert outage.parts == frozenset()
 
 
 class Working:
