@@ -109,9 +109,13 @@ def service_database(
     """The database of an existing installation. If it cannot be used, this says why and exits 3.
 
     `installation` is its name in a placement. If there are several and none is named, this lists them and exits 2.
+
+    If the server is a standby, this says so, and how far its copy is.
     """
     settings = existing_settings(database_url, data_dir, schema)
     with connected(settings, only(settings, installation)) as database:
+        with database.connect("tallystick standby") as connection:
+            _tell_of(_copied(connection, None))
         yield database
 
 
@@ -172,10 +176,7 @@ class Asked(NamedTuple, Generic[Said_co]):
 
         Also say which were read from a standby, and how far: nobody must take for missing what has not arrived there.
         """
-        for of, position in self.copies.items():
-            which = "" if of is None else f"{of}: "
-            words = f"read from a standby, up to position {position}: its primary may have recorded more"
-            typer.echo(f"tallystick: {which}{words}", err=True)
+        _tell_of(self.copies)
         for name, why in self.unanswered.items():
             typer.echo(f"tallystick: {name} could not answer: {why}", err=True)
         if self.unanswered:
@@ -217,6 +218,14 @@ def ask_each(
     if not said:
         asked.tell()
     return asked
+
+
+def _tell_of(copies: Mapping[str | None, int]) -> None:
+    """Say which installations were read from a standby, and how far their copies are."""
+    for of, position in copies.items():
+        which = "" if of is None else f"{of}: "
+        words = f"read from a standby, up to position {position}: its primary may have recorded more"
+        typer.echo(f"tallystick: {which}{words}", err=True)
 
 
 def _copied(connection: Connection[Any], name: str | None) -> dict[str | None, int]:

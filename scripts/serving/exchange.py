@@ -84,7 +84,8 @@ class Exchange(RequestResponseCycle):
 
     def send(self, message: ASGISendEvent) -> Awaitable[None]:  # type: ignore[override]
         """Take the head of the answer, or a part of its body."""
-        if message["type"] == "http.response.start" and self._head is None and not self.response_started:
+        if message["type"] == "http.response.start" and not self.response_started:
+            # A second one is uvicorn's own, of an application that failed before the first part: nothing was sent.
             self._head = message
             return _DONE
         head, self._head = self._head, None

@@ -34,6 +34,10 @@ WRITE_SILENCE_SECONDS = 20.0
 
 READ_SILENCE_SECONDS = WRITE_SILENCE_SECONDS + MAX_WAIT_SECONDS
 
+HELD_BYTES = 64 * 1024
+"""An answer up to this size is passed back once the whole of it is here, and one that breaks off is told as none. Of a
+larger one, the caller sees that it breaks off."""
+
 PSEUDONYM = b"1.1 tallystick-replica"
 """How a replica is named in `Via` (RFC 9110 §7.6.3), by which a request that comes round is known."""
 
@@ -76,8 +80,7 @@ async def pass_on(
     except TransportError:
         raise PrimaryUnanswered(operation) from None
     try:
-        scope["is_forwarded"] = True  # the answer has the headers that every answer has
-        await _send_back(response, send)
+        await _send_back(response, scope, send)
     except TransportError:
         raise PrimaryUnanswered(operation) from None
     finally:
@@ -176,11 +179,27 @@ class _Body(AsyncByteStream):
             self._has_body = message.get("more_body", False)
 
 
-async def _send_back(response: Response, send: Send) -> None:
+async def _send_back(response: Response, scope: Scope, send: Send) -> None:
     headers = [(name.lower(), value) for name, value in response.headers.raw]
     left_out = _NOT_PASSED_BACK | _named_in(response.headers.get("connection", "").encode("latin-1"))
     kept = [(name, value) for name, value in headers if name not in left_out]
+    parts = response.aiter_raw()
+    held = await _held(parts)
+    scope["is_forwarded"] = True  # the answer has the headers that every answer has
     await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
-    async for part in response.aiter_raw():
-        await send({"type": "http.response.body", "body": part, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+    if len(held) > HELD_BYTES:
+        await send({"type": "http.response.body", "body": held, "more_body": True})
+        async for part in parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        held = b""
+    await send({"type": "http.response.body", "body": held})
+
+
+async def _held(parts: AsyncIterator[bytes]) -> bytes:
+    """Return a body, or as much of it as has arrived once that is more than is held back."""
+    held = bytearray()
+    async for part in parts:
+        held += part
+        if len(held) > HELD_BYTES:
+            break
+    return bytes(held)

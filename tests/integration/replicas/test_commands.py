@@ -11,7 +11,14 @@ from tests.integration.replicas.pairs import Pair, run
 
 pytestmark = pytest.mark.integration
 
-READING = (("stuck",), ("projections", "list"), ("dead-letters", "list"), ("webhooks", "list"))
+READING = (
+    ("stuck",),
+    ("projections", "list"),
+    ("dead-letters", "list"),
+    ("webhooks", "list"),
+    ("payouts", "list"),
+)
+NOBODY = "00000000-0000-0000-0000-000000000001"
 
 
 def on_copy(pair: Pair, *command: str) -> Result:
@@ -48,3 +55,10 @@ def test_what_is_listed_says_how_far_the_copy_is(pair: Pair, book: Book, command
             application([command[0]]), [*command, "--database-url", pair.served.database.url]
         ).stderr
     )
+
+
+@pytest.mark.parametrize("command", [("show", NOBODY), ("complete", NOBODY, "--reason", "x")], ids=" ".join)
+def test_what_is_not_found_may_be_at_the_primary(pair: Pair, book: Book, command: tuple[str, ...]) -> None:
+    missing = on_copy(pair, "payouts", *command)
+    assert missing.exit_code == 3
+    assert "its primary may have recorded more" in missing.stderr

@@ -15,7 +15,7 @@ from api.client.synchronous import Tallystick
 from api.service.replica import Replica
 from tests.contract.books import Book, new_book
 from tests.contract.serving import KEY, replica_of
-from tests.faulty_proxy import Fault, FaultyProxy
+from tests.faulty_proxy import Fault, FaultyProxy, Forgery
 from tests.integration.replicas.pairs import Pair, caller, write
 from tests.projecting import eventually
 
@@ -152,6 +152,21 @@ def test_a_lost_answer_never_reads_as_a_failure(pair: Pair, book: Book) -> None:
             assert ("Idempotent-Replayed" in again.headers) == (fault is Fault.ANSWER_LOST)
             assert client.get(lost.json()["operation"]).json()["state"] == "completed"
         assert book.account("b").json()["balance"] == 20
+
+
+@pytest.mark.parametrize("begin", [b"", b'{"id": "0b2f'], ids=["after its head", "within its body"])
+def test_an_answer_that_breaks_off_is_none(begin: bytes, pair: Pair, book: Book) -> None:
+    head = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    host, port = pair.served.url.removeprefix("http://").split(":")
+    with FaultyProxy(host, int(port)) as proxy, replica_before(pair, proxy.url) as client:
+        pair.replayed()
+        proxy.plan([Forgery(head + begin)])
+        broken = Book(client, book.name).transfer("a", "b", 10, "broken")
+        assert (broken.status_code, broken.json()["code"]) == (504, "primary_unanswered")
+        assert broken.json()["operation"] == f"{book.path}/operations/broken"
+        assert {"Correlation-Id", "Traceparent"} <= {name.title() for name in broken.headers}
+        again = Book(client, book.name).transfer("a", "b", 10, "broken")
+        assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
 
 
 def test_a_client_ends_in_done_whatever_is_lost(pair: Pair, book: Book) -> None:
