@@ -216,4 +216,6 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
             member.start()
         cluster.await_health()
         cluster.make_roles()
+        # Their disks are small, and no machine that has to hold three of them is to keep 4 GB of log for each.
+        cluster.change({"postgresql": {"parameters": {"max_wal_size": "128MB"}}})
         yield cluster
