@@ -39,6 +39,8 @@ class Loss(NamedTuple):
 def _switch_over(cluster: "Cluster", primary: Member) -> None:
     give_up_at = monotonic() + HEALTHY_SECONDS
     while (answer := primary.ask("/switchover", {"leader": primary.name})).status_code != 200:
+        if cluster.primary() not in (None, primary):
+            return  # another has followed unasked, since this one answered too slowly
         # It is refused until etcd knows which standby is the synchronous one.
         assert monotonic() < give_up_at, answer.text
         sleep(0.5)
