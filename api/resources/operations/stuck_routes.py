@@ -1,6 +1,6 @@
 """The list of what is stuck: business states older than they should be."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -17,7 +17,9 @@ from api.http.spanning.spans import Spans
 from api.resources.operations import examples
 from api.resources.operations.stuck_schemas import StuckPage, StuckQuery, stuck_body, total_body
 from domain.application import system_clock
+from domain.model.errors import JournalUnavailable
 from domain.model.times import Instant
+from domain.placement.ledger_map import placed
 from projections.diagnosis.stuck.catalogue import Stuck, StuckKind, totals
 from projections.diagnosis.stuck.search import look_for_stuck
 from projections.engine.live_version import Reading
@@ -64,10 +66,23 @@ async def _found(call: Call[StuckQuery, None], now: Instant) -> Reading[list[Stu
     find = partial(look_for_stuck, now=now, thresholds=call.query.thresholds, granted=call.caller.granted)
     found = await call.service.look_up(find)
     if call.installations.is_placement:
-        found.found[:] = [stuck.on(call.service.name) for stuck in found.found]
+        places = await _places(call, found.found)
+        names = call.installations.names
+        found.found[:] = [stuck.on(call.service.name).among(names, places) for stuck in found.found]
     if call.query.descending:
         found.found.reverse()
     return found
+
+
+async def _places(call: Call[StuckQuery, None], found: Sequence[Stuck]) -> Mapping[str, str]:
+    """Return the installations of the ledgers that stuck bridges lead to, as far as home's map can be read."""
+    receivers = {stuck.receiver for stuck in found if stuck.receiver is not None}
+    if not receivers:
+        return {}
+    try:
+        return await call.installations.home.look_up(partial(placed, ledgers=sorted(receivers)))
+    except JournalUnavailable:
+        return {}
 
 
 def _following(call: Call[StuckQuery, None], found: Sequence[Stuck]) -> list[Stuck]:

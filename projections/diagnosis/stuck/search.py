@@ -187,10 +187,18 @@ class _Search:
 
     def _payouts(self, *, is_stuck: bool) -> Iterator[Stuck]:
         wanted = self._wanted(self._thresholds.payout_seconds, is_stuck=is_stuck)
-        for state, since, ledger, id, position, provider in self._live(payouts.PROJECTION, "payouts", wanted):
+        for state, since, ledger, id, position, provider, receiver in self._live(
+            payouts.PROJECTION, "payouts", wanted
+        ):
             resource = f"/v1/ledgers/{ledger}/payouts/{id}"
             yield Stuck(
-                _OF_PAYOUT[state], instant(since), ledger, resource, position, f"Provider: {provider}."
+                _OF_PAYOUT[state],
+                instant(since),
+                ledger,
+                resource,
+                position,
+                f"Provider: {provider}.",
+                receiver=receiver,
             )
 
     def _waiting(self) -> Iterator[Stuck]:
