@@ -361,7 +361,7 @@ def test_a_bridge_into_an_installation_that_is_not_named_says_so(
         made = client.post(payouts, json=bridge, headers={"Idempotency-Key": "to-nowhere"})
         assert made.is_success, made.text
         path = f"/v1/ledgers/{sender}/payouts/{made.json()['id']}"
-        query = {"payout_seconds": 0, "order": "desc", "page_size": 1000}
+        query: dict[str, Any] = {"payout_seconds": 0, "order": "desc", "page_size": 1000}
 
         def of_bridge() -> dict[str, Any]:
             listed = client.get("/v1/stuck", params=query).json()["data"]
