@@ -310,7 +310,7 @@ def headers_of(error: LedgerError) -> dict[str, str]:
 def _members(error: LedgerError) -> dict[str, Any]:
     match error:
         case InvalidRequest():
-            return {"errors": error.errors}
+            return {"errors": error.errors, **error.details}
         case UnbalancedTransaction():
             return {"errors": [{"pointer": "/entries", "detail": error.detail}], **error.details}
         case IdempotencyKeyReused():

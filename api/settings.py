@@ -306,6 +306,16 @@ class Settings(BaseSettings):
         return bool(self.installations)
 
     @property
+    def given_of_replicas(self) -> list[str]:
+        """The settings that are given and mean nothing unless the service only reads, as the environment calls them."""
+        given = {
+            "TALLYSTICK_PRIMARY_URL": bool(self.primary_url),
+            "TALLYSTICK_FORWARD": self.forward,
+            "TALLYSTICK_MAX_REPLAY_LAG_SECONDS": self.max_replay_lag_seconds is not None,
+        }
+        return [name for name, is_given in given.items() if is_given]
+
+    @property
     def projectors_each(self) -> int:
         """How many projectors each installation has. Unless it is configured, all have about the usual number."""
         if "projectors" in self.model_fields_set or not self.is_placement:

@@ -27,7 +27,7 @@ from domain.journal.outage import reason_of
 from domain.journal.reader import UnreadableAggregate, read_aggregates, read_beginnings, read_past
 from domain.model.accounts import Account, existing_account
 from domain.model.commands import Command, Outcome
-from domain.model.errors import AccountNotFound, InvalidRequest, JournalUnavailable
+from domain.model.errors import AccountNotFound, BeyondJournal, InvalidRequest, JournalUnavailable
 from domain.model.events import State
 from domain.model.idempotency import operation_id
 from domain.model.ledgers import Ledger, existing_ledger
@@ -142,7 +142,7 @@ class LedgerApplication(Application[str]):
         streams = [ledger_stream(ledger)], account_stream(ledger, address)
         past = self._on_primary(lambda connection: read_past(connection, *streams, at))
         if isinstance(at, int) and at > past.head:
-            raise InvalidRequest("?at_position", "is beyond the newest position of the journal")
+            raise BeyondJournal("?at_position")
         if isinstance(at, str) and at > max(now, past.head_recorded_at):
             raise InvalidRequest("?at", "is in the future")
         _require_readable(*past.present, past.state)

@@ -28,6 +28,8 @@ OPERATOR: frozenset[Role] = frozenset({"operator"})
 OVERSEER: frozenset[Role] = frozenset({"operator", "auditor"})
 ANYBODY: frozenset[Role] = frozenset()
 
+LEDGERS = "/v1/ledgers"
+
 
 class Concerns(Enum):
     """Which ledgers a key must be granted to call a route. The value says so in words."""
@@ -170,7 +172,7 @@ class Declaration:
     def names_installation(self) -> bool:
         """Whether one installation of a placement answers, which the answer names."""
         opens_ledger = self.spans is Spans.BODY and bool(self.roles)
-        return opens_ledger or self.spans in (Spans.LEDGER, Spans.FOUND, Spans.NAMED, Spans.CHOSEN)
+        return opens_ledger or self.spans not in (Spans.ALL, Spans.BODY, Spans.PROCESS)
 
     @property
     def spans_list(self) -> bool:
@@ -193,6 +195,23 @@ class Declaration:
         if self.consistency is Consistency.CHOSEN:
             return None
         return self.method != "GET" or self.consistency is Consistency.LINEARIZABLE
+
+    @cached_property
+    def states_position(self) -> bool:
+        """Whether its answers say which position they reflect: those about ledgers, and all that is read with a key.
+
+        What says how each installation stands has the head of each in its body.
+        """
+        says_how_each_stands = (
+            self.spans is Spans.ALL and self.place is None and self.consistency is Consistency.PROCESS
+        )
+        is_read = self.method == "GET" and bool(self.roles) and not says_how_each_stands
+        return is_read or self.path.startswith(LEDGERS)
+
+    @property
+    def states_head(self) -> bool:
+        """Whether its answers say besides what the newest position is."""
+        return self.states_position and (self.may_lag or not self.path.startswith(LEDGERS))
 
     @property
     def projected(self) -> bool:

@@ -35,7 +35,9 @@ from api.http.declaration import OVERSEER, Concerns, Declaration
 from api.http.fields import body_errors, query_errors
 from api.http.idempotency import idempotency_key
 from api.http.replicas.copies import (
+    DENIALS,
     answer_from_copy,
+    is_answered_by_primary,
     is_passed_on,
     noting_head,
     operation_of,
@@ -139,7 +141,7 @@ class Endpoint:
             raise
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Answer | None:
-        """Return the answer to a request, or None if it was sent part by part."""
+        """Return the answer to a request, or None if it was sent part by part, or the primary's was."""
         began = monotonic()
         call = await self._judge(scope, receive)
         is_dry_run = getattr(call.query, "dry_run", False)
@@ -149,7 +151,12 @@ class Endpoint:
         is_placed = "service" in scope
         if replica is not None:
             serve = partial(self._serve_where_placed, scope=scope) if is_placed else self._serve
-            answer = await answer_from_copy(self.declared, call, scope, replica, serve)
+            try:
+                answer = await answer_from_copy(self.declared, call, scope, replica, serve)
+            except DENIALS:
+                if await is_answered_by_primary(scope, send, replica):
+                    return None
+                raise
         else:
             answer = await (self._serve_where_placed(call, scope) if is_placed else self._serve(call))
         if "place" in scope:
@@ -184,12 +191,13 @@ class Endpoint:
         if absence is not None:
             show_refusal(absence, positions, call.service.position())
             raise absence
+        head = call.service.position()
         place = mapped_place(call.cursor_position, positions.own)
         query = own_query(call.query, positions)
         try:
             answer = await handle(replace(call, query=query, cursor_position=place, positions=positions))
         except LedgerError as refusal:
-            show_refusal(refusal, positions, call.service.position())
+            show_refusal(refusal, positions, head)
             raise
         return shown_answer(answer, positions)
 
@@ -235,7 +243,7 @@ class Endpoint:
         if installations.is_placement:
             if self._names_ledger:
                 service = await installations.of(names["ledger"])
-            if declared.spans in (Spans.LEDGER, Spans.FOUND):
+            if declared.spans in (Spans.LEDGER, Spans.FOUND, Spans.HOME):
                 scope["service"] = service
         if declared.writes:
             service.writer.require_room()

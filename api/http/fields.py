@@ -285,17 +285,6 @@ class Page(TypedDict, Generic[Item]):
     next_cursor: str | None
 
 
-class SpanningPage(TypedDict, Generic[Item]):
-    """One page of a list that spans ledgers. `next_cursor` is null on the last page.
-
-    Only a placement has `unanswered`: the installations that could not answer, whose items are missing.
-    """
-
-    data: list[Item]
-    next_cursor: str | None
-    unanswered: NotRequired[list[InstallationName]]
-
-
 class ReflectedBody(TypedDict):
     """What an answer reflects of an installation: up to which position, of which `head`.
 
@@ -308,9 +297,16 @@ class ReflectedBody(TypedDict):
     oldest_dead_letter: int | None
 
 
-class ProjectedSpanningPage(SpanningPage[Item], Generic[Item]):
-    """One page of a projection's list that spans ledgers. Only a placement has `reflected`, by installation."""
+class SpanningPage(TypedDict, Generic[Item]):
+    """One page of a list that spans ledgers. `next_cursor` is null on the last page.
 
+    Only a placement has `unanswered`, the installations that could not answer, whose items are missing; and
+    `reflected`, by installation, in place of the headers with positions.
+    """
+
+    data: list[Item]
+    next_cursor: str | None
+    unanswered: NotRequired[list[InstallationName]]
     reflected: NotRequired[dict[str, ReflectedBody]]
 
 

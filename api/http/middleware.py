@@ -34,7 +34,6 @@ from domain.journal.outage import DENIALS, is_denied, was_any_on
 from domain.model.errors import JournalUnavailable, LedgerError
 from projections.errors import ProjectionBehind
 
-LEDGERS = "/v1/ledgers"
 SLOW_SECONDS = 1.0
 
 CLIENT_LEFT = "the client has left"
@@ -167,7 +166,10 @@ def _positions(error: LedgerError, status: int, scope: Scope) -> dict[str, str]:
     A caller who was not let in, or was not asked for a key since no path or method was found, learns nothing about the
     books. In a placement a position is one of an installation: what no single one refuses has none.
     """
-    if status in (401, 403) or "caller" not in scope or not scope["path"].startswith(LEDGERS):
+    route = scope.get("route")
+    if status in (401, 403) or "caller" not in scope or not isinstance(route, Endpoint):
+        return {}
+    if not route.declared.states_position:
         return {}
     if "service" not in scope and scope["state"]["installations"].is_placement:
         return {}
@@ -176,8 +178,7 @@ def _positions(error: LedgerError, status: int, scope: Scope) -> dict[str, str]:
     # The position of `ProjectionBehind` is the projection's own. The answer does not reflect it.
     seen = None if isinstance(error, ProjectionBehind) else error.position
     positions = {POSITION: str(head if seen is None else seen)}
-    route = scope.get("route")
-    if isinstance(route, Endpoint) and route.declared.may_lag:
+    if route.declared.states_head:
         positions[HEAD] = str(max(head, seen or 0))  # another process may have recorded what was seen
     return positions
 

@@ -365,10 +365,8 @@ def _header(name: str, words: str, *, required: bool = False, **more: str) -> di
 
 def _common_headers(declared: Declaration, status: int) -> list[str]:
     names = ["Correlation-Id", "traceparent", *((PRIMARY,) if status == ReadOnlyReplica.status else ())]
-    if declared.path.startswith("/v1/ledgers") and status not in (401, 403):
-        names.append("Ledger-Position")
-        if declared.may_lag:
-            names.append("Ledger-Head")
+    if declared.states_position and status not in (401, 403):
+        names += ["Ledger-Position", *(["Ledger-Head"] if declared.states_head else [])]
     if declared.names_installation and status not in (401, 403):
         names.append("Ledger-Installation")
     return names

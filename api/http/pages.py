@@ -55,6 +55,16 @@ def projected_page(
     return json_answer(200, page(call, found.rows, show, place), reflected(found))
 
 
+def page_at_head(
+    call: Call[Any, Any],
+    found: Reading[Any],
+    show: Callable[[Any], Any],
+    place: Callable[[Any], Any],
+) -> Answer:
+    """Return an answer with a page of the rows found, and the position that they reflect."""
+    return json_answer(200, page(call, found.found, show, place), reflected(found))
+
+
 def reflected(found: Reading[Any] | Page[Any]) -> dict[str, str]:
     """Return the headers that say what a projection's answer reflects, and how many streams it lacks."""
     headers = {POSITION: str(found.position), HEAD: str(found.head)}

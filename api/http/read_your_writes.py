@@ -33,10 +33,12 @@ async def read_projection(
     if position is None:
         return await call.service.look_up(read)
     if existing and not call.service.waiter.has_reached(name, position):
+        # Judged before the copy is asked, so that what it does not have is not in the journal up to the position.
+        is_to_come = may_be_to_come(call.service, position)
         try:
             await call.service.look_up(partial(require, existing=existing))
         except NotFound:
-            if not may_be_to_come(call.service, position):
+            if not is_to_come:
                 raise
     seen = (await call.service.wait_for(name, position, call.prefer.wait_seconds)).arrived()
     found = await call.service.look_up(read)

@@ -1,6 +1,8 @@
 """What a service that only reads knows of its primary, and the connections to it."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import monotonic
 
 from httpx2 import AsyncBaseTransport, AsyncHTTPTransport, Limits, Request, Response, TransportError
@@ -14,7 +16,15 @@ LIMITS = Limits(max_connections=256, max_keepalive_connections=64, keepalive_exp
 ANNOUNCE_SECONDS = 0.5
 """How long after a read was announced to the primary, at least, another of the same route is."""
 
+ASK_SECONDS = 5.0
+"""How long the primary may take to answer what the copy denies. After that the denial stands."""
+
+MAX_ASKED = 16
+"""How many reads that the copy denies are put to the primary at once. They are few, so that whoever asks for much that
+does not exist leaves the primary, and the connections to it, to others."""
+
 _PART = "passing on"
+_ROUND = "coming round"
 
 
 class Replica:
@@ -39,6 +49,7 @@ class Replica:
         self._primary = Outage(f"primary {primary_url}")
         self._announce_at: dict[str, float] = {}
         self._announcing: dict[str, asyncio.Task[None]] = {}
+        self._asking = asyncio.Semaphore(MAX_ASKED)
 
     @property
     def forwards(self) -> bool:
@@ -62,6 +73,26 @@ class Replica:
             raise
         self._primary.back(_PART)
         return response
+
+    def note_who_answers(self, *, is_replica: bool) -> None:
+        """Note whether a replica answers at the primary's address. If one does, log it as if nobody did."""
+        if is_replica:
+            self._primary.lost(_ROUND, ConnectionError("a service that only reads answers there"))
+        else:
+            self._primary.back(_ROUND)
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[None]:
+        """Be one of the few who ask the primary for what the copy denies.
+
+        Raises `TimeoutError` if that is not possible in time.
+        """
+        async with asyncio.timeout(ASK_SECONDS):
+            await self._asking.acquire()
+        try:
+            yield
+        finally:
+            self._asking.release()
 
     def may_announce(self, route: str) -> bool:
         """Tell whether a read of a route may be announced now, and count it as announced.

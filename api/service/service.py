@@ -24,6 +24,7 @@ from domain.application import LedgerApplication
 from domain.journal.session import confirm
 from domain.journal.shown_positions import ShownPositions, read_present_positions
 from domain.model.errors import LedgerError
+from projections.engine.live_version import Reading, at_head
 from projections.outbox.destinations import Policy
 from projections.process_managers.due_worker import Worker
 from projections.process_managers.payer import Payer
@@ -112,6 +113,10 @@ class Service(NamedTuple):
     async def look_up(self, function: Callable[[Connection[Any]], Read]) -> Read:
         """Return the result of a pure read, as `query` does. If its connection is lost, it runs once more."""
         return await self.read(looked_up, self.ledger, function)
+
+    async def look_up_at_head(self, function: Callable[[Connection[Any]], Read]) -> Reading[Read]:
+        """Return the same, and the newest position of the journal just before: that much it reflects at least."""
+        return await self.look_up(partial(at_head, read=function))
 
     async def shown_positions(self, ledger: str) -> ShownPositions | None:
         """Return where the positions of a ledger are shown, None if as they are.

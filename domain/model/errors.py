@@ -86,6 +86,13 @@ class InvalidRequest(Invalid):
         self.errors = [{"pointer": pointer, "detail": detail}]
 
 
+class BeyondJournal(InvalidRequest):
+    """The request names a position beyond the newest of the journal; `errors` points at it."""
+
+    def __init__(self, pointer: str) -> None:
+        super().__init__(pointer, "is beyond the newest position of the journal")
+
+
 class IdempotencyKeyReused(Invalid):
     """This idempotency key was used before with another request. Use a new key for a new request."""
 

@@ -19,6 +19,7 @@ Remedy = Literal[
     "hold_again",
     "ask_provider",
     "resolve_payout",
+    "name_installation",
     "pay_out_again",
     "decide_dead_letter",
     "mend_projection",
@@ -47,6 +48,9 @@ SAFE: Mapping[Remedy, str] = {
     " {ledger} --reason 'WHY'`, or POST /v1/ledgers/{ledger}/payouts/{id}/complete. If it did not: `tallystick payouts"
     " fail {id} --ledger {ledger} --reason 'WHY' --confirm not-paid`, or POST"
     " /v1/ledgers/{ledger}/payouts/{id}/fail. No money moves until you do. Do not pay out the same again meanwhile.",
+    "name_installation": "Name the installation that holds the receiving ledger in TALLYSTICK_INSTALLATIONS, with its"
+    " database, and start the services again: the bridge then ends by itself. `tallystick doctor` names each that is"
+    " left out. Do not send the same again under another key meanwhile: it may have arrived.",
     "pay_out_again": "The money is back in the account. If it is still to be paid out, do so under a new key.",
     "decide_dead_letter": "Mend what made the event fail, then retry it: `tallystick dead-letters retry {id}`, or POST"
     " /v1/dead-letters/{id}/retry. Or discard it, with a reason: `tallystick dead-letters discard {id} --reason 'WHY'`,"

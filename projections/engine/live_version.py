@@ -17,6 +17,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, tuple_row
 
 from domain.journal.queries import Query, Source, load
+from domain.journal.reader import head_of
 from domain.model.moves import Fence
 from domain.model.refusals import stream_not_found
 from projections.engine.projection import Projection
@@ -132,6 +133,12 @@ def _fitting(parts: Iterable[list[TupleRow]], most_bytes: int) -> Rows[TupleRow]
         found.append(row)
         found.size_bytes += len(_encode(row))
     return found
+
+
+def at_head(connection: Connection[Any], read: Callable[[Connection[Any]], Item]) -> Reading[Item]:
+    """Return what `read` finds, and the newest position of the journal just before: that much it reflects at least."""
+    head = head_of(connection)
+    return Reading(read(connection), head, head, Lacking())
 
 
 @contextmanager

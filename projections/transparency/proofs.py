@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from domain.model.errors import InvalidRequest
+from domain.model.errors import BeyondJournal, InvalidRequest
 from domain.transparency.merkle_tree import consistency_path, inclusion_path, root
 from projections.engine.live_version import read_live
 from projections.errors import ProjectionBehind
@@ -93,6 +93,6 @@ def _proved(connection: Connection[Any], largest: tuple[str, int], prove: Prove[
     proof, sealed, state = reading.found
     if proof is None:
         if needed > reading.head:
-            raise InvalidRequest(name, "is beyond the newest position of the journal")
+            raise BeyondJournal(name)
         raise ProjectionBehind(sealed, reading.head, state)
     return proof

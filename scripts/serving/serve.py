@@ -84,6 +84,10 @@ def serve(
         of_placement=True,
         read_only=read_only or None,
     )
+    if given := [] if settings.read_only else settings.given_of_replicas:
+        fail(
+            f"{given[0]} is for a service that only reads, and --read-only is missing: add it, or unset this"
+        )
     is_named = settings.is_placement or bool(settings.database_url)
     if settings.read_only and (settings.needs_embedded or not is_named):
         fail("a service that only reads needs the database that it reads: give a --database-url")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any
 
 import httpx2
@@ -16,6 +17,19 @@ NOT_ALWAYS = {"Idempotent-Replayed", "Ledger-Dead-Letters", "Dry-Run", "Ledger-I
 """Headers that are documented, and which some answers do not have."""
 
 
+POSITIONS = frozenset({"Ledger-Position", "Ledger-Head"})
+"""The headers with positions of an installation."""
+
+
+def states_position(path: str, method: str) -> bool:
+    """Tell whether each answer of a route says which position it reflects: of the ledgers, and of all that is read.
+
+    What says how the installations stand has the head of each in its body.
+    """
+    is_read = method.upper() == "GET" and path.startswith("/v1/") and path != "/v1/installations"
+    return is_read or path.startswith("/v1/ledgers")
+
+
 def named_in(problem: dict[str, Any]) -> dict[str, Any]:
     """Return the members of a problem that name what it concerns."""
     return {name: value for name, value in problem.items() if name not in _OF_EVERY_PROBLEM}
@@ -25,7 +39,7 @@ class Checked:
     """Checks answers against the OpenAPI document and the rules for all answers (api/README.md, Conventions)."""
 
     def __init__(self, document: dict[str, Any], *, is_placement: bool = False) -> None:
-        """The list of ledgers of a placement has a position for each installation, in its body."""
+        """What spans the installations of a placement has a position for each of them, in its body."""
         self.document = document
         self._is_placement = is_placement
         self._validators: dict[str, jsonschema_rs.Validator] = {}
@@ -52,23 +66,28 @@ class Checked:
         operation = operations.get("get" if is_head else method.lower())
         # A caller that was not admitted, or asked for an unknown path, learns nothing about the books.
         is_let_in = bool(operation) and answer.status_code not in (401, 403)
-        is_of_the_books = path.startswith("/v1/ledgers") or path == "/v1/audit/events"
-        # In a placement a position is one of an installation: what no single one answers has none.
+        is_of_the_books = states_position(path, "get" if is_head else method)
+        # In a placement a position is one of an installation: what no single one answers has none in its headers.
         is_merged = (
-            self._is_placement and path == "/v1/ledgers" and "ledger-installation" not in answer.headers
+            self._is_placement
+            and "ledger-installation" not in answer.headers
+            and (answer.status_code >= 400 or not path.startswith("/v1/ledgers/"))
         )
-        if operation and is_merged:
-            assert "ledger-position" not in answer.headers
-            if answer.is_success:
-                self._check_content(answer, operation["responses"]["200"]["content"]["application/json"])
-            return
-        assert ("ledger-position" in answer.headers) == (
-            is_let_in and is_of_the_books and not (answer.status_code >= 400 and path == "/v1/audit/events")
-        )
+        states = is_let_in and is_of_the_books and not is_merged
+        assert ("ledger-position" in answer.headers) == states, answer.request.url
         if operation:
-            self._check_documented(answer, operation["responses"])
+            self._check_documented(answer, operation["responses"], POSITIONS if is_merged else frozenset())
         else:
             assert answer.status_code == (405 if operations else 404)
+        if is_merged and is_of_the_books and answer.is_success and not is_head:
+            self._check_reflected(answer.json())
+
+    def _check_reflected(self, body: dict[str, Any]) -> None:
+        """Check that what several installations answer states the position that it reflects of each of them."""
+        assert body["reflected"].keys().isdisjoint(body["unanswered"])
+        assert {item["installation"] for item in body.get("data", ())} <= body["reflected"].keys()
+        for reflected in body["reflected"].values():
+            assert 0 <= reflected["position"] <= reflected["head"]
 
     def _check_problem(self, answer: httpx2.Response) -> None:
         assert answer.headers["content-type"] == "application/problem+json"
@@ -82,16 +101,19 @@ class Checked:
         assert ("errors" in problem) == (answer.status_code == 422)
         self._validate(problem, {"$ref": "#/components/schemas/Problem"})
 
-    def _check_documented(self, answer: httpx2.Response, responses: dict[str, Any]) -> None:
+    def _check_documented(
+        self, answer: httpx2.Response, responses: dict[str, Any], without: Collection[str]
+    ) -> None:
         documented = responses[str(answer.status_code)]
         for name in documented.get("headers", ()):
             is_made = name != "Location" or "dry-run" not in answer.headers
-            if is_made and name not in NOT_ALWAYS:
+            if is_made and name not in NOT_ALWAYS and name not in without:
                 assert name in answer.headers, f"{name} is documented and missing"
         if answer.request.method == "HEAD":
             return
         if answer.status_code >= 400:
-            assert answer.json()["code"] in documented["content"]["application/problem+json"]["examples"]
+            named = documented["content"]["application/problem+json"]["examples"]
+            assert answer.json()["code"] in named, answer.text
         elif answer.headers.get("content-type") == "application/json":
             self._check_content(answer, documented["content"]["application/json"])
 

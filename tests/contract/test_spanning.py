@@ -14,6 +14,7 @@ from standardwebhooks import Webhook
 
 from api.http.cursors import encode_cursor
 from domain.model.streams import account_stream
+from domain.placement.ledger_map import take
 from projections.engine.dead_letters import add_letter
 from projections.engine.poison import Poison
 from projections.registry import PROJECTIONS
@@ -336,3 +337,41 @@ def test_a_cursor_from_before_the_placement_goes_on_in_home(
 
 def decoded(cursor: str) -> bytes:
     return urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+
+
+def test_a_bridge_into_an_installation_that_is_not_named_says_so(
+    client: httpx2.Client, service: Placed
+) -> None:
+    sender, receiver = f"s{uuid4().hex[:8]}", f"r{uuid4().hex[:8]}"
+    for ledger, installation in ((sender, HOME), (receiver, AWAY)):
+        opened = client.post("/v1/ledgers", json={"name": ledger, "installation": installation})
+        assert opened.status_code == 201
+        account = {"address": "a", "asset": "USD/2", "normal_side": "credit"}
+        assert client.post(f"/v1/ledgers/{ledger}/accounts", json=account).status_code == 201
+    bridge = {
+        "account": "a",
+        "amount": 5,
+        "provider": "bridge",
+        "destination": {"ledger": receiver, "account": "a"},
+    }
+    payouts = f"/v1/ledgers/{sender}/payouts"
+    # A ledger that was found before is known to exist while its installation is away.
+    assert client.post(payouts, json=bridge, headers={"Idempotency-Key": "first"}).is_success
+    with service.without(AWAY):
+        made = client.post(payouts, json=bridge, headers={"Idempotency-Key": "to-nowhere"})
+        assert made.is_success, made.text
+        path = f"/v1/ledgers/{sender}/payouts/{made.json()['id']}"
+        query: dict[str, Any] = {"payout_seconds": 0, "order": "desc", "page_size": 1000}
+
+        def of_bridge() -> dict[str, Any]:
+            listed = client.get("/v1/stuck", params=query).json()["data"]
+            return next((item for item in listed if item["resource"] == path), {})
+
+        eventually(lambda: of_bridge().get("remedy") in ("ask_provider", "start_worker"))
+        with service.placement.database(HOME).connect("test") as home:
+            take(home, "north", [receiver])
+            unnamed = of_bridge()
+            take(home, AWAY, [receiver])
+        assert unnamed["remedy"] == "name_installation"
+        assert "in the installation north, which the placement does not name" in unnamed["why"]
+        assert "TALLYSTICK_INSTALLATIONS" in unnamed["safe_to_do"]

@@ -13,6 +13,7 @@ from api.service.figures import Figures
 from api.service.metrics import Metrics
 from domain.application import LedgerApplication, system_clock
 from domain.journal.database import Database
+from domain.journal.reader import head_of
 from domain.model.holds import VoidHold
 from domain.model.idempotency import Operation, operation_id
 from domain.model.payouts.attempts import RecordSilence, SubmitPayout
@@ -21,7 +22,7 @@ from domain.model.postings import AcceptTransaction, PostTransaction
 from domain.model.times import Instant, later
 from domain.model.transactions import Description
 from projections.diagnosis.stuck.catalogue import CATALOGUE, Stuck, Thresholds
-from projections.diagnosis.stuck.search import count_stuck, find_stuck
+from projections.diagnosis.stuck.search import count_stuck, find_stuck, look_for_stuck
 from projections.engine.leadership import try_acquire
 from projections.outbox.webhooks import disable_webhook
 from projections.registry import PROJECTIONS
@@ -107,7 +108,8 @@ def test_what_the_journal_has_moved_on_is_not_stuck(
     operation = Operation("void", operation_id("main", "void"), "f")
     ledger.perform(VoidHold(CONTEXT, "main", operation, Description(), id))
     submit(ledger)
-    found = find_stuck(reader, ahead(1000), Thresholds(projection_seconds=0))
+    found, position, head, _ = look_for_stuck(reader, ahead(1000), Thresholds(projection_seconds=0))
+    assert position < head == head_of(reader), "it reflects no more than the read models that it was found in"
     assert {each.kind for each in found} <= {"projection_paused", "projection_behind"}
     paused = {each.resource for each in found if each.kind == "projection_paused"}
     assert paused == {"/v1/projections/due", "/v1/projections/payouts"}

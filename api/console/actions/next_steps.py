@@ -69,6 +69,7 @@ _WHY_NO_NEW_KEY: Mapping[Remedy, str] = {
     "end_hold": "The amounts are held already. Under a new key they would be held twice.",
     "ask_provider": _MAY_HAVE_LEFT,
     "resolve_payout": _MAY_HAVE_LEFT,
+    "name_installation": _MAY_HAVE_LEFT,
     "send_again": "If the first request still arrives, both would be done. Under one key only one can.",
 }
 

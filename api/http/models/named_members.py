@@ -167,7 +167,13 @@ class Problem(Named, Missing):
     ]
     reason: NotRequired[Annotated[str, Field(description="With `journal_unavailable`: why.")]]
     position: NotRequired[
-        Annotated[int, Field(description="With `projection_behind`: the projection's position.")]
+        Annotated[
+            int,
+            Field(
+                description="With `projection_behind`: the projection's position. With what a replica denies: the"
+                " position that its copy reflects."
+            ),
+        ]
     ]
     head: NotRequired[
         Annotated[int, Field(description="With `projection_behind`: the journal's newest position.")]

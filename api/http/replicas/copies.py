@@ -4,20 +4,24 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
-from starlette.types import Scope
+from starlette.types import Scope, Send
 
 from api.http.call import Call
 from api.http.declaration import Declaration
 from api.http.idempotency import idempotency_key
-from api.http.replicas.forwarding import announce_wait, operation_path
+from api.http.replicas.forwarding import announce_wait, ask_primary, operation_path
 from api.http.request import SESSION
 from api.http.responses import HEAD, POSITION, Answer, Streamed
 from api.service.installations import Installations
 from api.service.replica import Replica
-from domain.model.errors import LedgerError, NotFound
+from api.service.service import Service
+from domain.model.errors import BeyondJournal, LedgerError, NotFound
 from projections.engine.journal_listener import is_position
 
 Serve = Callable[[Call[Any, Any]], Awaitable[Answer | Streamed]]
+
+DENIALS = (NotFound, BeyondJournal)
+"""The refusals that say that something was not recorded."""
 
 UNKNOWN_POSITION = (
     "No copy knows of which installation min_position is, and not each has reached it. Name the one that answered the"
@@ -57,16 +61,38 @@ async def answer_from_copy(
 ) -> Answer | Streamed:
     """Return the answer of a copy to a read. The console is shown what else it holds, and where it says nothing.
 
-    That something is not in the copy does not mean that it was not recorded.
+    That something is not in the copy does not mean that it was not recorded. So a denial says that a copy said so, and
+    what position the copy had reached.
     """
     if _waits(declared, call):
         announce_wait(scope, replica, f"{declared.path} {call.service.name}")
+    # Known before the copy is read, so that what it denies is not in the journal up to there.
+    heads = {name: service.waiter.head for name, service in call.installations.all()}
     try:
         return await serve(call)
-    except NotFound:
-        if not _is_for_primary(declared, scope):
-            raise
-        raise replica.refusal("This copy of the ledger does not have it. The primary may.") from None
+    except DENIALS as denial:
+        if _is_for_primary(declared, scope):
+            raise replica.refusal("This copy of the ledger does not have it. The primary may.") from None
+        asked: Service = scope.get("service", call.service)
+        _say_who_denies(denial, heads[asked.name], getattr(call.query, "min_position", None))
+        raise
+
+
+def _say_who_denies(denial: LedgerError, head: int, min_position: int | None) -> None:
+    """Make a denial say that a copy said so, and the position that it reflects."""
+    if denial.position is None:
+        denial.position = max(head, min_position or 0)
+    denial.detail += (
+        f" A copy says so, which reflects position {denial.position}. What was recorded later may be there: name its"
+        " position as min_position, or ask the primary."
+    )
+    denial.details["position"] = denial.position
+
+
+async def is_answered_by_primary(scope: Scope, send: Send, replica: Replica) -> bool:
+    """Answer a read that the copy denies as the primary does, if it is to be asked and answers; tell whether it did."""
+    may_ask = replica.forwards and SESSION not in scope["head"].headers
+    return may_ask and await ask_primary(scope, send, replica)
 
 
 def noting_head(serve: Serve) -> Serve:

@@ -24,8 +24,8 @@ from starlette.types import Message, Receive, Scope, Send
 from api.http.body import BODY_TIMEOUT_SECONDS, announced_length, too_large, too_late
 from api.http.consistency import MAX_WAIT_SECONDS
 from api.http.request import RequestHead
-from api.problems import PrimaryUnanswered, PrimaryUnreachable
-from api.service.replica import Replica
+from api.problems import PrimaryUnanswered, PrimaryUnreachable, ReadOnlyReplica
+from api.service.replica import ASK_SECONDS, Replica
 
 CONNECT_SECONDS = 5.0
 
@@ -69,9 +69,8 @@ async def pass_on(
     Raises `ReadOnlyReplica` if the primary's address leads to a replica, what `read_body` raises of a body,
     `PrimaryUnreachable` if nothing was sent, and `PrimaryUnanswered` if no whole answer came.
     """
-    head: RequestHead = scope["head"]
-    if PSEUDONYM in head.headers.get(b"via", b""):
-        raise replica.refusal("This replica takes another replica for its primary.")
+    if has_come_round(scope):
+        raise _refusal_of_round(scope, replica)
     request = _request(scope, receive, replica.primary_url, max_body_bytes)
     try:
         response = await replica.send(request)
@@ -80,11 +79,53 @@ async def pass_on(
     except TransportError:
         raise PrimaryUnanswered(operation) from None
     try:
-        await _send_back(response, scope, send)
+        await _send_back(response, scope, send, replica)
     except TransportError:
         raise PrimaryUnanswered(operation) from None
     finally:
         await response.aclose()
+
+
+async def ask_primary(scope: Scope, send: Send, replica: Replica) -> bool:
+    """Answer a read that the copy denies with the primary's answer; tell whether it has one.
+
+    It has none if it is out of reach, is silent, cannot say, or is a replica, and if too many others ask it. Nothing
+    was sent to the caller then. Raises `PrimaryUnanswered` if an answer breaks off that the caller has seen a part of.
+    """
+    if has_come_round(scope):
+        return False
+    request = _request(scope, _nothing, replica.primary_url, 0, ASK_SECONDS)
+    try:
+        async with replica.asking():
+            response = await replica.send(request)
+            try:
+                if response.status_code >= 500 or response.status_code == ReadOnlyReplica.status:
+                    return False
+                await _send_back(response, scope, send, replica)
+            finally:
+                await response.aclose()
+    except (TransportError, TimeoutError):
+        if "is_forwarded" in scope:
+            raise PrimaryUnanswered from None
+        return False
+    return True
+
+
+def has_come_round(scope: Scope) -> bool:
+    """Tell whether a replica has passed the request on."""
+    head: RequestHead = scope["head"]
+    return PSEUDONYM in head.headers.get(b"via", b"")
+
+
+def _refusal_of_round(scope: Scope, replica: Replica) -> ReadOnlyReplica:
+    """Return the refusal of a request that another replica, or this one, has passed on to this one."""
+    asked_at: bytes = scope["head"].headers.get(b"host", b"")
+    if asked_at.lower() != URL(replica.primary_url).netloc.lower():
+        return replica.refusal("This replica takes another replica for its primary.")
+    # It names no primary: whoever goes there comes here.
+    return ReadOnlyReplica(
+        f"TALLYSTICK_PRIMARY_URL of this replica, {replica.primary_url}, leads back to the replica itself."
+    )
 
 
 def announce_wait(scope: Scope, replica: Replica, route: str) -> None:
@@ -110,12 +151,21 @@ def operation_path(names: Mapping[str, str], key: str | None) -> str | None:
     return f"/v1/ledgers/{quote(names['ledger'])}/operations/{quote(key, safe='')}"
 
 
-def _request(scope: Scope, receive: Receive, primary_url: str, max_body_bytes: int) -> Request:
+def _request(
+    scope: Scope,
+    receive: Receive,
+    primary_url: str,
+    max_body_bytes: int,
+    silence_seconds: float | None = None,
+) -> Request:
+    """Return the request as it is passed on. The primary may be silent as long as its routes are, if not said."""
     url = URL(primary_url)
     target = scope.get("raw_path") or quote(scope["path"]).encode()
     if scope["query_string"]:
         target += b"?" + scope["query_string"]
-    silence_seconds = READ_SILENCE_SECONDS if scope["method"] in ("GET", "HEAD") else WRITE_SILENCE_SECONDS
+    if silence_seconds is None:
+        is_read = scope["method"] in ("GET", "HEAD")
+        silence_seconds = READ_SILENCE_SECONDS if is_read else WRITE_SILENCE_SECONDS
     timeout = {
         "connect": CONNECT_SECONDS,
         "pool": CONNECT_SECONDS,
@@ -179,12 +229,14 @@ class _Body(AsyncByteStream):
             self._has_body = message.get("more_body", False)
 
 
-async def _send_back(response: Response, scope: Scope, send: Send) -> None:
+async def _send_back(response: Response, scope: Scope, send: Send, replica: Replica) -> None:
     headers = [(name.lower(), value) for name, value in response.headers.raw]
     left_out = _NOT_PASSED_BACK | _named_in(response.headers.get("connection", "").encode("latin-1"))
     kept = [(name, value) for name, value in headers if name not in left_out]
     parts = response.aiter_raw()
     held = await _held(parts)
+    is_refusal = response.status_code == ReadOnlyReplica.status
+    replica.note_who_answers(is_replica=is_refusal and ReadOnlyReplica.code.encode() in held)
     scope["is_forwarded"] = True  # the answer has the headers that every answer has
     await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
     if len(held) > HELD_BYTES:

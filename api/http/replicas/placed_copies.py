@@ -16,7 +16,8 @@ from starlette.types import Scope
 from api.http.call import Call
 from api.http.spanning.asking import ask_all
 from api.service.service import Service
-from domain.model.errors import LedgerMoved, LedgerMoving, LedgerNotFound
+from domain.model.errors import LedgerMissing, LedgerMoved, LedgerMoving, LedgerNotFound
+from domain.model.refusals import ledger_not_found
 from domain.placement.whereabouts import holds
 from projections.errors import ProjectionBehind
 
@@ -42,10 +43,11 @@ async def asked_of_copies(
         return await call.installations.asked(call.ledger, service, ask)
     except LedgerMoved:
         raise LedgerMoving from None
-    except LedgerNotFound:
+    except (LedgerNotFound, LedgerMissing):
         holder = await _holder(call)
         if holder is None:
-            raise
+            # The copy may only lack it, so nobody needs to see to it.
+            raise ledger_not_found(call.ledger) from None
         return await ask(holder)
 
 

@@ -1,6 +1,6 @@
 """Lists that span ledgers: each installation is asked for its part, and the parts become one page."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -8,14 +8,14 @@ from msgspec.structs import replace
 
 from api.http.call import Call
 from api.http.consistency import preferences
-from api.http.pages import PAGE_BYTES, fitting, page, projected_page
+from api.http.pages import PAGE_BYTES, fitting, page, projected_page, reflected
 from api.http.responses import Answer, json_answer
 from api.http.spanning.asking import PATIENCE_SECONDS, Told, ask_all
 from api.http.spanning.merging import Part, is_more, merged, places_after
 from api.service.service import Service
 from domain.journal.reader import head_of
 from projections.engine.live_version import Page as Found
-from projections.engine.live_version import ends_early
+from projections.engine.live_version import Reading, ends_early
 from projections.errors import ProjectionBehind
 
 Row = TypeVar("Row")
@@ -31,14 +31,21 @@ def part_bytes(call: ListCall) -> int:
 
 async def listed(
     call: ListCall,
-    read: Callable[[ListCall], Awaitable[Sequence[Row]]],
+    read: Callable[[ListCall], Awaitable[Reading[Sequence[Row]]]],
     show: Callable[[Row], Any],
     place: Callable[[Row], Any],
-) -> dict[str, Any]:
-    """Return a page of a list. `read` reads the rows of one installation, `show` and `place` are as for `page`."""
+) -> tuple[dict[str, Any], Mapping[str, str]]:
+    """Return a page of a list, and the headers that say which position it reflects.
+
+    `read` reads the rows of one installation, `show` and `place` are as for `page`. Each installation of a placement
+    has its own positions. So a merged page has them in its body, not in headers.
+    """
     if not call.installations.is_placement:
-        return page(call, await read(call), show, place)
-    return merged_page(call, await ask_each(call, read), show, place)
+        found = await read(call)
+        return page(call, found.found, show, place), reflected(found)
+    told = await ask_each(call, read)
+    rows: Told[Sequence[Row]] = Told({name: of.found for name, of in told.said.items()}, told.refusals)
+    return {**merged_page(call, rows, show, place), **reflected_of_each(told)}, {}
 
 
 async def ask_each(call: ListCall, read: Callable[[ListCall], Awaitable[Said]]) -> Told[Said]:
@@ -87,10 +94,7 @@ async def projected_list(
     show: Callable[[Row], Any],
     place: Callable[[Row], Any],
 ) -> Answer:
-    """Return an answer with a page of a projection's list, and the positions that it reflects.
-
-    Each installation of a placement has its own positions. So a merged page has them in its body, not in headers.
-    """
+    """Return an answer with a page of a projection's list, as `listed` does, at the request's `min_position`."""
     if not call.installations.is_placement:
         return projected_page(call, await read(call), show, place)
 
@@ -103,8 +107,7 @@ async def projected_list(
             if isinstance(refusal, ProjectionBehind):
                 raise refusal
     rows: Told[Sequence[Row]] = Told({name: found.rows for name, found in told.said.items()}, told.refusals)
-    reflected = {name: _reflected(found) for name, found in told.said.items()}
-    return json_answer(200, {**merged_page(call, rows, show, place), "reflected": reflected})
+    return json_answer(200, {**merged_page(call, rows, show, place), **reflected_of_each(told)})
 
 
 async def _waiting_within(call: ListCall) -> ListCall:
@@ -121,7 +124,12 @@ async def _waiting_within(call: ListCall) -> ListCall:
     return replace(call, query=call.query.model_copy(update={"min_position": min(position, head)}))
 
 
-def _reflected(found: Found[Any]) -> dict[str, int | None]:
+def reflected_of_each(told: Told[Any]) -> dict[str, Any]:
+    """Return the member of a body that says which position it reflects of each installation that answered."""
+    return {"reflected": {name: _reflected(found) for name, found in told.said.items()}}
+
+
+def _reflected(found: Found[Any] | Reading[Any]) -> dict[str, int | None]:
     lacking = found.lacking
     return {
         "position": found.position,

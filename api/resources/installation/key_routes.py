@@ -16,7 +16,7 @@ from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import endpoint
 from api.http.fields import Page, Time
-from api.http.pages import PAGE_BYTES, page
+from api.http.pages import PAGE_BYTES, page_at_head
 from api.http.responses import Answer, json_answer
 from api.http.spanning.spans import Spans
 from api.problems import BootstrapKeyFixed, Forbidden, KeyExists, PathNotFound
@@ -108,8 +108,8 @@ async def list_keys(call: Call[KeysQuery, None]) -> Answer:
         granted=call.caller.granted,
         state=query.state or None,
     )
-    rows = await call.service.look_up(read)
-    return json_answer(200, page(call, rows, key_body, lambda key: (key.created_at, str(key.id))))
+    found = await call.service.look_up_at_head(read)
+    return page_at_head(call, found, key_body, lambda key: (key.created_at, str(key.id)))
 
 
 @endpoint(

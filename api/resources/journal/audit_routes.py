@@ -13,8 +13,8 @@ from api.http.consistency import Consistency
 from api.http.declaration import OVERSEER, Concerns, Returns
 from api.http.endpoint import endpoint
 from api.http.fields import MAX_POSITION, InstallationQuery, Page, Time
-from api.http.pages import page
-from api.http.responses import TEXT, Answer, json_answer
+from api.http.pages import page_at_head, reflected
+from api.http.responses import HEAD, POSITION, TEXT, Answer, json_answer
 from api.http.spanning.spans import Spans
 from api.resources.examples import page_of
 from api.resources.journal import examples
@@ -35,6 +35,7 @@ from api.resources.journal.audit_schemas import (
     witnessed_body,
 )
 from api.resources.journal.event_schemas import event_body
+from domain.journal.reader import head_of
 from domain.model.times import moment
 from projections.errors import CheckpointNotFound, ProjectionBehind, WitnessedLogNotFound
 from projections.read_models.event_history import journal_event
@@ -72,7 +73,8 @@ async def get_checkpoint(call: Call[CheckpointQuery, None]) -> Answer:
     signed = await call.service.checkpoints.covering(wanted, look, wait_seconds)
     if signed is None or signed.size < wanted:
         raise await _behind(call, signed)
-    return Answer(200, signed.note.encode(), media_type=TEXT)
+    head = await call.service.look_up(head_of)
+    return Answer(200, signed.note.encode(), _within(signed.size, head), media_type=TEXT)
 
 
 async def _behind(call: Call[CheckpointQuery, None], signed: Signed | None) -> ProjectionBehind:
@@ -106,8 +108,8 @@ async def list_checkpoints(call: Call[CheckpointsQuery, None]) -> Answer:
         limit=query.page_size + 1,
         descending=query.descending,
     )
-    rows = await call.service.look_up(read)
-    return json_answer(200, page(call, rows, checkpoint_body, lambda row: (row.signed_at, row.number)))
+    found = await call.service.look_up_at_head(read)
+    return page_at_head(call, found, checkpoint_body, lambda row: (row.signed_at, row.number))
 
 
 @endpoint(
@@ -139,9 +141,10 @@ async def get_past_checkpoint(call: Call[InstallationQuery, None]) -> Answer:
     size = call.path_params["size"]
     if not _SIZE.fullmatch(size) or int(size) > MAX_POSITION:
         raise CheckpointNotFound
-    found = await call.service.look_up(partial(checkpoints.read_of_size, size=int(size)))
-    signed_at = format_datetime(moment(found.signed_at), usegmt=True)
-    return Answer(200, found.note.encode(), {"Last-Modified": signed_at}, media_type=TEXT)
+    found = await call.service.look_up_at_head(partial(checkpoints.read_of_size, size=int(size)))
+    signed_at = format_datetime(moment(found.found.signed_at), usegmt=True)
+    headers = {"Last-Modified": signed_at, **_within(found.found.size, found.head)}
+    return Answer(200, found.found.note.encode(), headers, media_type=TEXT)
 
 
 @endpoint(
@@ -158,10 +161,14 @@ async def get_past_checkpoint(call: Call[InstallationQuery, None]) -> Answer:
 async def prove_inclusion(call: Call[InclusionQuery, None]) -> Answer:
     """Prove that an event stands at its position in the journal of a checkpoint."""
     query = call.query
-    proof = await call.service.look_up(
-        partial(proofs.prove_inclusion, position=query.position, size=query.size)
-    )
-    return json_answer(200, inclusion_body(proof))
+    prove = partial(proofs.prove_inclusion, position=query.position, size=query.size)
+    found = await call.service.look_up_at_head(prove)
+    return json_answer(200, inclusion_body(found.found), _within(found.found.size, found.head))
+
+
+def _within(size: int, head: int) -> dict[str, str]:
+    """Return the headers of an answer about the first `size` events, given the newest position just before it."""
+    return {POSITION: str(size), HEAD: str(max(size, head))}
 
 
 @endpoint(
@@ -178,8 +185,9 @@ async def prove_inclusion(call: Call[InclusionQuery, None]) -> Answer:
 async def prove_consistency(call: Call[GrowthQuery, None]) -> Answer:
     """Prove that the journal has only grown: a later checkpoint's journal begins with an earlier one's."""
     query = call.query
-    proof = await call.service.look_up(partial(proofs.prove_growth, first=query.first, second=query.second))
-    return json_answer(200, growth_body(proof))
+    prove = partial(proofs.prove_growth, first=query.first, second=query.second)
+    found = await call.service.look_up_at_head(prove)
+    return json_answer(200, growth_body(found.found), _within(found.found.second, found.head))
 
 
 @endpoint(
@@ -199,8 +207,9 @@ async def get_verifier_key(call: Call[InstallationQuery, None]) -> Answer:
     The newest key comes first. Older keys that signed before stay listed. Keep a copy: whoever could replace the keys
     here could have signed anything.
     """
-    verifiers = await call.service.look_up(checkpoints.read_verifiers)
-    return Answer(200, "".join(f"{verifier}\n" for verifier in verifiers).encode(), media_type=TEXT)
+    found = await call.service.look_up_at_head(checkpoints.read_verifiers)
+    lines = "".join(f"{verifier}\n" for verifier in found.found)
+    return Answer(200, lines.encode(), reflected(found), media_type=TEXT)
 
 
 @endpoint(
@@ -219,7 +228,8 @@ async def get_witnesses(call: Call[InstallationQuery, None]) -> Answer:
 
     Whoever owns one of them cannot rewrite what it covers without contradicting this journal.
     """
-    return json_answer(200, await call.service.look_up(_witnesses))
+    found = await call.service.look_up_at_head(_witnesses)
+    return json_answer(200, found.found, reflected(found))
 
 
 def _witnesses(connection: Connection[Any]) -> WitnessesBody:
@@ -254,5 +264,5 @@ async def list_witnessed(call: Call[WitnessedQuery, None]) -> Answer:
         limit=query.page_size + 1,
         descending=query.descending,
     )
-    rows = await call.service.look_up(read)
-    return json_answer(200, page(call, rows, lambda row: event_body(journal_event(row)), lambda row: row[1]))
+    found = await call.service.look_up_at_head(read)
+    return page_at_head(call, found, lambda row: event_body(journal_event(row)), lambda row: row[1])

@@ -204,12 +204,13 @@ async def _reached(call: _Asked, query: Callable[[_Read], Awaitable[_Events]], r
     time.
     """
     position = call.query.min_position
+    is_to_come = position is not None and may_be_to_come(call.service, position)
     try:
         found = await query(read)
         if position is None or found.position >= position:
             return found
     except NotFound:
-        if position is None or not may_be_to_come(call.service, position):
+        if position is None or not is_to_come:
             raise
     waited = await call.service.wait_for(PROJECTION.name, position, call.prefer.wait_seconds)
     seen = waited.arrived()

@@ -7,7 +7,7 @@ from api.http.call import Call
 from api.http.consistency import Consistency
 from api.http.declaration import CLIENT, READER, Concerns, NoQuery, Returns
 from api.http.endpoint import endpoint
-from api.http.fields import LedgerName, ProjectedSpanningPage, Time
+from api.http.fields import LedgerName, SpanningPage, Time
 from api.http.read_your_writes import read_projection
 from api.http.responses import INSTALLATION, POSITION, Answer, json_answer
 from api.http.spanning.lists import part_bytes, projected_list
@@ -93,7 +93,7 @@ async def _require_not_lost(call: Call[NoQuery, LedgerRequest], service: Service
     tag="Ledgers",
     consistency=Consistency.PROJECTION,
     roles=READER,
-    returns=[Returns(200, "A page of ledgers.", ProjectedSpanningPage[LedgerBody], page_of(examples.LEDGER))],
+    returns=[Returns(200, "A page of ledgers.", SpanningPage[LedgerBody], page_of(examples.LEDGER))],
     concerns=Concerns.GRANTED,
     place=tuple[Time, LedgerName],
     spans=Spans.ALL,

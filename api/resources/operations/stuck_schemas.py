@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import BeforeValidator, Field
 from typing_extensions import TypeAliasType, TypedDict
 
-from api.http.fields import InstallationName, InstallationQuery, ListQuery, whole_number
+from api.http.fields import InstallationName, InstallationQuery, ListQuery, ReflectedBody, whole_number
 from api.http.models.choices import Remedy
 from api.http.models.formats import Instant, Path
 from projections.diagnosis.remedies import safe_to_do
@@ -78,6 +78,7 @@ class StuckPage(TypedDict):
     next_cursor: str | None
     totals: list[StuckTotalBody]
     unanswered: NotRequired[list[InstallationName]]
+    reflected: NotRequired[dict[str, ReflectedBody]]
 
 
 def stuck_body(stuck: Stuck, now: Instant) -> StuckBody:

@@ -11,8 +11,10 @@ from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, READER, Concerns, NoQuery, Returns
 from api.http.disclosure import payout_as_told, transaction_as_told
 from api.http.endpoint import endpoint
+from api.http.pages import reflected
 from api.http.responses import HEAD, POSITION, Answer, json_answer
 from api.http.spanning.asking import ask_all
+from api.http.spanning.lists import reflected_of_each
 from api.http.spanning.shown_positions import shown_members
 from api.http.spanning.spans import Spans
 from api.resources.operations import examples
@@ -30,6 +32,7 @@ from domain.model.transactions import Transaction
 from domain.placement.ledger_map import held
 from projections.diagnosis.trace.conversation import stories_of_conversation
 from projections.diagnosis.trace.story import Made, Story, story_of_conversation, story_of_operation
+from projections.engine.live_version import Reading
 
 TRACER = READER | OPERATOR
 """The roles that may trace: those that read the ledger, and those that repair what a trace shows to be broken."""
@@ -109,12 +112,13 @@ async def trace_everywhere(call: Call[ConversationQuery, None]) -> Answer:
     """
     if call.installations.is_placement:
         told = await ask_all([service for _, service in call.installations.all()], partial(_traces, call))
-        found = [trace for traces in told.said.values() for trace in traces]
+        found = [trace for of in told.said.values() for trace in of.found]
         traces = [trace for trace in found if await _is_told_there(call, trace, found)]
-        body = {**conversation_body(traces, call.query.correlation_id), "unanswered": told.unanswered}
-    else:
-        body = conversation_body(await _traces(call, call.service), call.query.correlation_id)
-    return json_answer(200, body)
+        body = conversation_body(traces, call.query.correlation_id)
+        return json_answer(200, {**body, "unanswered": told.unanswered, **reflected_of_each(told)})
+    told_here = await _traces(call, call.service)
+    body = conversation_body(told_here.found, call.query.correlation_id)
+    return json_answer(200, body, reflected(told_here))
 
 
 async def _is_told_there(
@@ -130,7 +134,7 @@ async def _is_told_there(
     return holder.name == str(trace["installation"])
 
 
-async def _traces(call: Call[ConversationQuery, None], service: Service) -> list[Mapping[str, Any]]:
+async def _traces(call: Call[ConversationQuery, None], service: Service) -> Reading[list[Mapping[str, Any]]]:
     """Return the traces of a correlation id in the ledgers of an installation that the caller may see."""
     correlation_id, now = call.query.correlation_id, system_clock()
     installation = service.name if call.installations.is_placement else None
@@ -139,12 +143,13 @@ async def _traces(call: Call[ConversationQuery, None], service: Service) -> list
         ledgers = filter(call.caller.may_use, held(connection))
         return list(stories_of_conversation(connection, ledgers, correlation_id))
 
-    traces = []
-    for ledger, story in await service.look_up(read):
+    traces: list[Mapping[str, Any]] = []
+    found = await service.look_up_at_head(read)
+    for ledger, story in found.found:
         told = _told(story, call)
         body = trace_body(told, ledger, now, correlation_id=correlation_id, installation=installation)
         traces.append(shown_members(body, await service.shown_positions(ledger)))
-    return traces
+    return Reading(traces, *found[1:])
 
 
 def _told(story: Story, call: Call[Any, None]) -> Story:

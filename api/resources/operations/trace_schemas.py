@@ -5,7 +5,7 @@ from typing import Annotated, Any, NotRequired, cast
 from pydantic import Discriminator, Field
 from typing_extensions import TypeAliasType, TypedDict
 
-from api.http.fields import InstallationName, Query
+from api.http.fields import InstallationName, Query, ReflectedBody
 from api.http.models.choices import ProjectionState, Remedy
 from api.http.models.formats import Instant, Path
 from api.http.words import VISIBLE_PATTERN
@@ -143,13 +143,15 @@ class ConversationBody(TypedDict):
     """The whole story of a correlation id in all ledgers: one timeline, and what each ledger has beside it.
 
     Each ledger is read at an instant of its own. Moments are in the order of their times, by the clocks of their
-    databases. Only a placement has `unanswered`: the installations that could not answer, whose part is missing.
+    databases. Only a placement has `unanswered`, the installations that could not answer, whose part is missing; and
+    `reflected`, by installation, in place of the headers with positions.
     """
 
     correlation_id: str
     traces: list[LedgerTraceBody]
     timeline: list[ConversationMomentBody]
     unanswered: NotRequired[list[InstallationName]]
+    reflected: NotRequired[dict[str, ReflectedBody]]
 
 
 def moment_body(moment: Moment) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import endpoint
 from api.http.fields import OptionalReason, RequiredReason, SpanningPage, Time
+from api.http.pages import reflected
 from api.http.responses import Answer, json_answer
 from api.http.spanning.lists import listed, part_bytes
 from api.http.spanning.spans import Spans
@@ -26,6 +27,7 @@ from api.resources.projections.dead_letter_schemas import (
 from domain.model.ids import is_id
 from domain.model.streams import ledger_of
 from projections.engine.dead_letters import DeadLetter, find_letter, list_letters, stream_of
+from projections.engine.live_version import Reading
 from projections.errors import DeadLetterClosed, DeadLetterNotFound, ProjectionBehind
 from projections.running.dead_letter_decisions import discard, retry
 
@@ -72,10 +74,10 @@ _decision = partial(
 )
 async def list_dead_letters(call: Call[DeadLettersQuery, None]) -> Answer:
     """List dead letters in the order of their first failure, including closed ones. Filters are combined."""
-    return json_answer(200, await listed(call, _read, dead_letter_body, _place))
+    return json_answer(200, *await listed(call, _read, dead_letter_body, _place))
 
 
-async def _read(call: Call[DeadLettersQuery, None]) -> Sequence[DeadLetter]:
+async def _read(call: Call[DeadLettersQuery, None]) -> Reading[Sequence[DeadLetter]]:
     query = call.query
     read = partial(
         list_letters,
@@ -87,7 +89,7 @@ async def _read(call: Call[DeadLettersQuery, None]) -> Sequence[DeadLetter]:
         descending=query.descending,
         granted=call.caller.granted,
     )
-    return await call.service.look_up(read)
+    return await call.service.look_up_at_head(read)
 
 
 def _place(letter: DeadLetter) -> tuple[str, str]:
@@ -109,7 +111,8 @@ def _place(letter: DeadLetter) -> tuple[str, str]:
 )
 async def get_dead_letter(call: Call[NoQuery, None]) -> Answer:
     """Show one dead letter."""
-    return _shown(call, await call.service.look_up(partial(find_letter, id=_id(call.path_params))))
+    found = await call.service.look_up_at_head(partial(find_letter, id=_id(call.path_params)))
+    return _shown(call, found.found)._replace(headers=reflected(found))
 
 
 @_decision(

@@ -1,6 +1,6 @@
 """Projections: show their progress, pause and resume them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, Returns
 from api.http.endpoint import endpoint
 from api.http.fields import InstallationQuery, OptionalReason, SpanningPage
+from api.http.pages import reflected
 from api.http.responses import Answer, json_answer
 from api.http.spanning.lists import listed
 from api.http.spanning.spans import Spans
@@ -18,6 +19,7 @@ from api.resources.examples import page_of
 from api.resources.projections import examples
 from api.resources.projections.answers import all_shown, shown, shown_after
 from api.resources.projections.schemas import ProjectionBody, ProjectionsQuery
+from projections.engine.live_version import Reading
 from projections.errors import ProjectionNotFound
 from projections.running.controls import pause, resume
 from projections.running.positions import Progress
@@ -55,18 +57,18 @@ _control = partial(
 )
 async def list_projections(call: Call[ProjectionsQuery, None]) -> Answer:
     """List all projections by name, with their progress."""
-    return json_answer(200, await listed(call, _read, dict, _name))
+    return json_answer(200, *await listed(call, _read, dict, _name))
 
 
-async def _read(call: Call[ProjectionsQuery, None]) -> list[dict[str, Any]]:
+async def _read(call: Call[ProjectionsQuery, None]) -> Reading[Sequence[dict[str, Any]]]:
     descending, after = call.query.descending, call.cursor_position
-    found = await call.service.look_up(partial(all_shown, granted=call.caller.granted))
-    found.sort(key=_name, reverse=descending)
-    return [
+    found = await call.service.look_up_at_head(partial(all_shown, granted=call.caller.granted))
+    following = [
         shown
-        for shown in found
+        for shown in sorted(found.found, key=_name, reverse=descending)
         if after is None or (_name(shown) < after if descending else _name(shown) > after)
     ]
+    return Reading(following, *found[1:])
 
 
 def _name(shown: dict[str, Any]) -> str:
@@ -89,7 +91,8 @@ def _name(shown: dict[str, Any]) -> str:
 async def get_projection(call: Call[InstallationQuery, None]) -> Answer:
     """Show the progress of one projection."""
     look = partial(shown, name=call.path_params["name"], granted=call.caller.granted)
-    return json_answer(200, call.as_placed(await call.service.look_up(look)))
+    found = await call.service.look_up_at_head(look)
+    return json_answer(200, call.as_placed(found.found), reflected(found))
 
 
 @_control(

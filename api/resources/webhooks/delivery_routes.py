@@ -12,7 +12,7 @@ from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import endpoint
 from api.http.fields import MAX_POSITION, OptionalReason, Page, RequiredReason
-from api.http.pages import PAGE_BYTES, page
+from api.http.pages import PAGE_BYTES, page_at_head, reflected
 from api.http.responses import Answer, json_answer
 from api.http.spanning.spans import Spans
 from api.resources.examples import page_of
@@ -57,8 +57,8 @@ async def list_deliveries(call: Call[DeliveriesQuery, None]) -> Answer:
         most_bytes=PAGE_BYTES,
         descending=query.descending,
     )
-    rows = await call.service.look_up(read)
-    return json_answer(200, page(call, rows, delivery_body, lambda delivery: delivery.position))
+    found = await call.service.look_up_at_head(read)
+    return page_at_head(call, found, delivery_body, lambda delivery: delivery.position)
 
 
 @endpoint(
@@ -85,10 +85,10 @@ async def get_delivery(call: Call[NoQuery, None]) -> Answer:
         limit=1,
         descending=False,
     )
-    found = [delivery for delivery in await call.service.look_up(read) if delivery.position == position]
-    if not found:
+    found = await call.service.look_up_at_head(read)
+    if [delivery.position for delivery in found.found] != [position]:
         raise _not_found(webhook, position)
-    return json_answer(200, delivery_body(found[0]))
+    return json_answer(200, delivery_body(found.found[0]), reflected(found))
 
 
 @endpoint(

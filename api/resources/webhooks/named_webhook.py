@@ -9,6 +9,7 @@ from psycopg import Connection
 
 from api.http.call import Call
 from domain.model.ids import is_id
+from projections.engine.live_version import Reading
 from projections.errors import WebhookNotFound
 from projections.outbox import webhooks
 from projections.outbox.webhooks import Webhook
@@ -16,11 +17,16 @@ from projections.outbox.webhooks import Webhook
 
 async def find_webhook(call: Call[Any, Any]) -> Webhook:
     """Return the webhook in the path; raise `WebhookNotFound`."""
+    return (await look_for_webhook(call)).found
+
+
+async def look_for_webhook(call: Call[Any, Any]) -> Reading[Webhook]:
+    """Return the same, and the position that it reflects; raise `WebhookNotFound`."""
     id = webhook_id(call.path_params)
-    found = await call.service.look_up(partial(webhooks.find_webhook, id=id))
-    if found is None:
+    found = await call.service.look_up_at_head(partial(webhooks.find_webhook, id=id))
+    if found.found is None:
         raise not_found(id)
-    return found
+    return Reading(found.found, *found[1:])
 
 
 def ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:

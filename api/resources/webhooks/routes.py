@@ -11,13 +11,20 @@ from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import endpoint
 from api.http.fields import InstallationQuery, OptionalReason, RequiredReason, SpanningPage, Time
+from api.http.pages import reflected
 from api.http.responses import Answer, json_answer
 from api.http.spanning.lists import listed, part_bytes
 from api.http.spanning.spans import Spans
 from api.problems import Forbidden
 from api.resources.examples import page_of
 from api.resources.webhooks import examples
-from api.resources.webhooks.named_webhook import find_webhook, ledgers_of, not_found, webhook_id
+from api.resources.webhooks.named_webhook import (
+    find_webhook,
+    ledgers_of,
+    look_for_webhook,
+    not_found,
+    webhook_id,
+)
 from api.resources.webhooks.schemas import (
     NewWebhookBody,
     WebhookBody,
@@ -28,6 +35,7 @@ from api.resources.webhooks.schemas import (
     webhook_body,
 )
 from domain.model.errors import InvalidRequest
+from projections.engine.live_version import Reading
 from projections.errors import WebhookNotFound
 from projections.outbox import webhooks
 from projections.outbox.destinations import addresses_of, host_of
@@ -90,11 +98,11 @@ async def register_webhook(call: Call[InstallationQuery, WebhookRequest]) -> Ans
 async def list_webhooks(call: Call[WebhooksQuery, None]) -> Answer:
     """List webhooks in the order in which they were registered, without their secrets."""
     return json_answer(
-        200, await listed(call, _read, webhook_body, lambda row: (row.created_at, str(row.id)))
+        200, *await listed(call, _read, webhook_body, lambda row: (row.created_at, str(row.id)))
     )
 
 
-async def _read(call: Call[WebhooksQuery, None]) -> Sequence[Webhook]:
+async def _read(call: Call[WebhooksQuery, None]) -> Reading[Sequence[Webhook]]:
     query = call.query
     read = partial(
         webhooks.list_webhooks,
@@ -104,7 +112,7 @@ async def _read(call: Call[WebhooksQuery, None]) -> Sequence[Webhook]:
         descending=query.descending,
         granted=call.caller.granted,
     )
-    return await call.service.look_up(read)
+    return await call.service.look_up_at_head(read)
 
 
 @endpoint(
@@ -122,7 +130,8 @@ async def _read(call: Call[WebhooksQuery, None]) -> Sequence[Webhook]:
 )
 async def get_webhook(call: Call[NoQuery, None]) -> Answer:
     """Show one webhook."""
-    return _shown(call, await find_webhook(call))
+    found = await look_for_webhook(call)
+    return _shown(call, found.found)._replace(headers=reflected(found))
 
 
 @endpoint(

@@ -1,7 +1,7 @@
 """The kinds of stuck things, each with its reason and its remedy. A kind never changes its meaning."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from domain.model.times import Instant, moment
@@ -124,6 +124,7 @@ class Stuck(NamedTuple):
     """A stuck thing: its kind, since when, its ledger, its path (`resource`), its position if any, and details.
 
     `ledger` is None for a thing that spans ledgers. `installation` is the one of a placement that has the thing.
+    `receiver` is the ledger that a bridge leads to, and `unnamed` its installation if the placement does not name it.
     """
 
     kind: StuckKind
@@ -133,21 +134,34 @@ class Stuck(NamedTuple):
     position: int | None
     detail: str = ""
     installation: str | None = None
+    receiver: str | None = None
+    unnamed: str | None = None
 
     @property
     def remedy(self) -> Remedy:
-        """The code of the remedy."""
-        return CATALOGUE[self.kind].remedy
+        """The code of the remedy. Nobody can be asked in an installation that is not named."""
+        return CATALOGUE[self.kind].remedy if self.unnamed is None else "name_installation"
 
     @property
     def why(self) -> str:
         """Why it is stuck, in words, followed by the details."""
         why = CATALOGUE[self.kind].why
+        if self.unnamed is not None:
+            why = f"The receiving ledger is in the installation {self.unnamed}, which the placement does not name."
         return f"{why} {self.detail}" if self.detail else why
 
     def on(self, installation: str) -> "Stuck":
         """Return the same as a thing of one installation of a placement."""
         return self._replace(installation=installation, resource=resource_on(self.resource, installation))
+
+    def among(self, names: Collection[str], placed: Mapping[str, str]) -> "Stuck":
+        """Return the same where the placement has these names, and its map gives ledgers to installations.
+
+        What its provider contradicts is for a person to decide all the same.
+        """
+        name = placed.get(self.receiver or "")
+        is_unnamed = name is not None and name not in names and self.kind != "payout_contradictory"
+        return self._replace(unnamed=name) if is_unnamed else self
 
     @property
     def place(self) -> tuple[Instant, str, str]:

@@ -15,7 +15,7 @@ ORDER BY d.due_at, d.position LIMIT %(limit)s;
 -- Age counts from the request, however often the provider was asked since. Payouts that the journal has moved on are
 -- left out.
 SELECT p.state, CASE WHEN p.state = 'stuck' THEN p.changed_at ELSE made.recorded_at END AS since, p.ledger, p.id::text,
-    p.position, p.provider
+    p.position, p.provider, p.receiver
 FROM payouts_v:version AS p
 CROSS JOIN LATERAL (
     SELECT (decoded(state) ->> 'recorded_at')::timestamptz AS recorded_at FROM events

@@ -10,13 +10,14 @@ from psycopg import Connection, Cursor, errors
 from psycopg.rows import TupleRow, tuple_row
 
 from domain.journal.queries import load
+from domain.journal.reader import head_of
 from domain.model.streams import ledger_of
 from domain.model.times import Instant, instant, later
 from domain.model.transactions import TransactionAccepted, TransactionHeld
 from projections.diagnosis.stuck.catalogue import Stuck, StuckKind, Thresholds, Total, totals
 from projections.diagnosis.stuck.sessions import blocking_sessions
 from projections.engine.dead_letters import list_letters
-from projections.engine.live_version import read_live
+from projections.engine.live_version import Lacking, Reading, read_live
 from projections.engine.projection import Projection, versioned
 from projections.errors import ProjectionBehind
 from projections.read_models import due_work, payouts
@@ -58,8 +59,24 @@ def find_stuck(
     The connection must be in no transaction. If a projection cannot be read, what it would show is missing, and the
     projection itself is among the results.
     """
+    return look_for_stuck(connection, now, thresholds, granted).found
+
+
+def look_for_stuck(
+    connection: Connection[Any],
+    now: Instant,
+    thresholds: Thresholds = Thresholds(),  # noqa: B008 - it cannot be changed
+    granted: Sequence[str] | None = None,
+) -> Reading[list[Stuck]]:
+    """Return the same, and the position that it reflects: that of the read model that is furthest behind."""
+    head = head_of(connection)
     search = _Search(connection, now, thresholds, granted)
-    return sorted(search.found(), key=lambda stuck: stuck.place)
+    found = sorted(search.found(), key=lambda stuck: stuck.place)
+    readings = search.readings.values()
+    position = min([head, *(reading.position for reading in readings)])
+    oldest = [reading.lacking.oldest for reading in readings if reading.lacking.oldest is not None]
+    streams = sum(reading.lacking.streams for reading in readings)
+    return Reading(found, position, head, Lacking(streams, min(oldest, default=None)))
 
 
 def count_stuck(
@@ -91,6 +108,9 @@ class _Search:
         self._granted = None if granted is None else list(granted)
         self.unknown: set[StuckKind] = set()
         """The kinds that could not be searched, once everything was found."""
+
+        self.readings: dict[str, Reading[Any]] = {}
+        """The last reading of each read model that was searched, by name."""
 
     def found(self) -> Iterator[Stuck]:
         """Yield everything that is stuck, in no order."""
@@ -151,7 +171,9 @@ class _Search:
         def read(cursor: Cursor[TupleRow], version: int) -> list[TupleRow]:
             return versioned("projections.diagnosis.stuck.projected", version)[query].rows(cursor, wanted)
 
-        return read_live(self._connection, projection, read).found
+        reading = read_live(self._connection, projection, read)
+        self.readings[projection.name] = reading
+        return reading.found
 
     def _rows(self, query: str, seconds: int = 0) -> list[TupleRow]:
         return _SQL[query].rows(self._connection, self._wanted(seconds))
@@ -165,10 +187,18 @@ class _Search:
 
     def _payouts(self, *, is_stuck: bool) -> Iterator[Stuck]:
         wanted = self._wanted(self._thresholds.payout_seconds, is_stuck=is_stuck)
-        for state, since, ledger, id, position, provider in self._live(payouts.PROJECTION, "payouts", wanted):
+        for state, since, ledger, id, position, provider, receiver in self._live(
+            payouts.PROJECTION, "payouts", wanted
+        ):
             resource = f"/v1/ledgers/{ledger}/payouts/{id}"
             yield Stuck(
-                _OF_PAYOUT[state], instant(since), ledger, resource, position, f"Provider: {provider}."
+                _OF_PAYOUT[state],
+                instant(since),
+                ledger,
+                resource,
+                position,
+                f"Provider: {provider}.",
+                receiver=receiver,
             )
 
     def _waiting(self) -> Iterator[Stuck]:

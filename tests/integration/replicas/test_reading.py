@@ -165,6 +165,44 @@ def test_proofs_and_checkpoints_are_those_of_the_primary(
         assert refusing.get(path, params=asked).text == primary.get(path, params=asked).text
 
 
+def test_what_operates_and_proves_states_the_position_of_the_copy(
+    pair: Pair, primary: httpx2.Client, refusing: httpx2.Client, book: Book
+) -> None:
+    before = write(primary, book.name)
+    asked = {"min_position": before}
+    note = refusing.get("/v1/audit/checkpoint", params=asked, headers={"Prefer": "wait=30"})
+    size = int(note.headers["Ledger-Position"])
+    assert size == int(note.text.splitlines()[1])
+    pair.replayed()
+    paths = {
+        "/v1/stuck": None,
+        "/v1/trace?correlation_id=none": None,
+        "/v1/keys": None,
+        "/v1/projections": None,
+        "/v1/projections/balances": None,
+        "/v1/webhooks": None,
+        "/v1/dead-letters": None,
+        "/v1/audit/checkpoints": None,
+        "/v1/audit/verifier-key": None,
+        "/v1/audit/witnesses": None,
+        f"/v1/audit/checkpoints/{size}": size,
+        f"/v1/audit/proofs/inclusion?position=1&size={size}": size,
+        f"/v1/audit/proofs/consistency?from=1&to={size}": size,
+    }
+    head = run(pair.primary, "SELECT position FROM tallystick.head")
+    for client in (primary, refusing):
+        for path, reflected in paths.items():
+            answer = client.get(path)
+            assert int(answer.headers["Ledger-Head"]) == head, path
+            if path != "/v1/stuck":  # its read models may be behind
+                assert int(answer.headers["Ledger-Position"]) == (reflected or head), path
+    with pair.not_replaying():
+        after = write(primary, book.name)
+        for path in paths:
+            assert int(primary.get(path).headers["Ledger-Head"]) >= after
+            assert int(refusing.get(path).headers["Ledger-Head"]) == head
+
+
 def test_what_operates_is_shown_from_the_copy(pair: Pair, refusing: httpx2.Client) -> None:
     pair.replayed()
     for path in (

@@ -79,6 +79,25 @@ def test_a_setting_of_a_replica_needs_one(monkeypatch: pytest.MonkeyPatch) -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TALLYSTICK_PRIMARY_URL", "http://127.0.0.1:1"),
+        ("TALLYSTICK_MAX_REPLAY_LAG_SECONDS", "5"),
+    ],
+)
+def test_a_setting_of_a_replica_is_refused_where_it_would_mean_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TALLYSTICK_FORWARD", "false")
+    assert ended("--data-dir", str(tmp_path / "none"), command=("serve", "--port", "0")) == (
+        3,
+        f"tallystick: {name} is for a service that only reads, and --read-only is missing: add it, or unset this",
+    )
+    assert not (tmp_path / "none").exists()
+
+
 def test_what_writes_does_not_run_where_only_reading_is_asked_for(
     both: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
