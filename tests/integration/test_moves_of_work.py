@@ -13,6 +13,7 @@ from domain.model.payouts.payout import Payout
 from domain.model.postings import AcceptTransaction
 from domain.model.times import later
 from domain.placement import mover
+from projections.process_managers import provider_health
 from projections.process_managers.due_worker import Worker
 from tests.databases import Databases
 from tests.ledgers import CONTEXT, history, open_accounts, transfer
@@ -109,6 +110,24 @@ def test_a_payout_under_way_is_paid_once_under_its_key(places: Places) -> None:
     assert places.at_west.account("main", "alice")[0].balance == 1000 - 12
     with pytest.raises(LedgerMoved):
         places.at_east.payout("main", sent.id)
+
+
+def test_a_payout_that_waits_for_long_is_asked_about_once_its_ledger_has_arrived(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The payer of the new place has seen nothing of the outage, and the recorded inquiry is minutes away."""
+    monkeypatch.setattr(provider_health, "SILENT_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(provider_health, "MARGIN_SECONDS", 0.0)
+    with simulated() as simulator:
+        nowhere = reached(simulator, url="http://127.0.0.1:1")
+        asked = places.at_east.perform(a_request("asked", 5)).state
+        with paying(places.east.database, places.at_east, simulator=nowhere):
+            eventually(lambda: places.at_east.payout("main", asked.id)[0].state == "in_doubt")
+        with paying(places.west.database, places.at_west, simulator=reached(simulator)) as payer:
+            (lane,) = payer._lanes.all()
+            eventually(lambda: lane.health._head is not None and lane.health.early is None)
+            places.mover().run()
+            eventually(lambda: places.at_west.payout("main", asked.id)[0].state == "completed")
 
 
 def test_each_event_is_told_by_the_place_that_recorded_it(places: Places) -> None:
