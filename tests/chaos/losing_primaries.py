@@ -15,7 +15,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from time import monotonic
 
-from tests.cluster.cluster import LOSSES, running_cluster
+from tests.cluster.cluster import LOSSES, LOSSES_AND_TWICE, running_cluster
 from tests.cluster.load import Load
 from tests.cluster.losing import Outage, broken_promises, lose, served
 
@@ -25,7 +25,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--losses", type=int, default=100)
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no loss after these")
-    parser.add_argument("--only", choices=LOSSES, action="append", help="this loss; may be repeated")
+    parser.add_argument(
+        "--only", choices=LOSSES_AND_TWICE, action="append", help="this loss; may be repeated"
+    )
     parser.add_argument("--set", default="{}", help="settings to change, as JSON: to see what they lose")
     options = parser.parse_args()
     outages, stuck = list[Outage](), list[str]()

@@ -24,6 +24,9 @@ NAMES = ("a", "b", "c")
 HEALTHY_SECONDS = 60.0
 """How long a cluster may take until each of its members is there again."""
 
+UNLOCKED_SECONDS = 40.0
+"""After this time Patroni has promoted a member, if one may be promoted: twice `ttl`."""
+
 
 class Loss(NamedTuple):
     """A way to lose a primary or what it needs, and how what was lost comes back.
@@ -39,6 +42,8 @@ class Loss(NamedTuple):
 def _switch_over(cluster: "Cluster", primary: Member) -> None:
     give_up_at = monotonic() + HEALTHY_SECONDS
     while (answer := primary.ask("/switchover", {"leader": primary.name})).status_code != 200:
+        if cluster.primary() not in (None, primary):
+            return  # another has followed unasked, since this one answered too slowly
         # It is refused until etcd knows which standby is the synchronous one.
         assert monotonic() < give_up_at, answer.text
         sleep(0.5)
@@ -62,6 +67,18 @@ def _thaw_all(cluster: "Cluster", primary: Member) -> None:
         member.thaw()
 
 
+def _lose_twice(cluster: "Cluster", primary: Member) -> None:
+    """Lose a primary, and the next one before etcd names who may follow it. So an operator says who follows."""
+    lost = cluster.identity()
+    primary.kill()
+    while cluster.identity() in (None, lost) or (second := cluster.primary()) is None:
+        sleep(0.05)
+    second.freeze()
+    sleep(UNLOCKED_SECONDS)
+    if cluster.primary() is None:
+        cluster.fail_over(without=second)
+
+
 LOSSES: dict[str, Loss] = {
     "postgres killed": Loss(lambda _, primary: primary.kill_postgres()),
     "switched over": Loss(_switch_over),
@@ -79,6 +96,11 @@ LOSSES: dict[str, Loss] = {
         lambda cluster, _: cluster.freeze_etcd(), lambda cluster, _: cluster.thaw_etcd(), lasts_seconds=30
     ),
 }
+
+TWICE = "lost twice at once"
+"""The loss that nobody gets over without an operator."""
+
+LOSSES_AND_TWICE = {**LOSSES, TWICE: Loss(_lose_twice, _thaw_all)}
 
 
 class Cluster:
@@ -177,6 +199,17 @@ class Cluster:
         """
         return any(member.state().get("sync_standby") for member in self.members.values())
 
+    def fail_over(self, without: Member) -> None:
+        """Promote the member with the newest log, as scripts/CLUSTER.md has an operator do it."""
+        newest = max(
+            (member for member in self.members.values() if member is not without),
+            key=lambda member: max(
+                member.state()["xlog"][f"{which}_location"] for which in ("received", "replayed")
+            ),
+        )
+        answer = newest.ask("/failover", {"candidate": newest.name})
+        assert answer.status_code == 200, answer.text
+
     def await_health(self) -> Member:
         """Return the primary once all is well."""
         give_up_at = monotonic() + HEALTHY_SECONDS
@@ -216,4 +249,6 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
             member.start()
         cluster.await_health()
         cluster.make_roles()
+        # Their disks are small, and no machine that has to hold three of them is to keep 4 GB of log for each.
+        cluster.change({"postgresql": {"parameters": {"max_wal_size": "128MB"}}})
         yield cluster

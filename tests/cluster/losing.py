@@ -9,7 +9,7 @@ from typing import NamedTuple
 from domain.journal.database import Database
 from projections import audit
 from projections.running.positions import all_progress
-from tests.cluster.cluster import LOSSES, Cluster
+from tests.cluster.cluster import LOSSES_AND_TWICE, Cluster
 from tests.cluster.history import violations
 from tests.cluster.load import ACCOUNTS, Load, longest_silence
 from tests.service import Service, post_account, post_ledger, serving
@@ -50,7 +50,7 @@ def lose(cluster: Cluster, load: Load, loss: str) -> Outage:
     primary = cluster.await_health()
     lost = cluster.identity()
     began_at = monotonic()
-    begin, end, lasts_seconds = LOSSES[loss]
+    begin, end, lasts_seconds = LOSSES_AND_TWICE[loss]
     begin(cluster, primary)
     try:
         if lasts_seconds:
