@@ -30,7 +30,7 @@ from api.problems import (
 )
 from api.security.keys import NOBODY
 from api.service.service import Service
-from domain.journal.outage import DENIALS, is_denied, was_any_on
+from domain.journal.outage import DENIALS, is_denied, outage_of, was_any_on
 from domain.model.errors import JournalUnavailable, LedgerError
 from projections.errors import ProjectionBehind
 
@@ -193,9 +193,20 @@ def _route_of(scope: Scope) -> str:
     return route.path if route else "unmatched"
 
 
-def _is_logged_once(status: int, began: float) -> bool:
-    """Tell whether an outage or a denial was on, which is logged once and not for each request that it hits."""
-    return status != 500 and (was_any_on(began) or DENIALS.was_on(began))
+def _is_logged_once(scope: Scope, status: int, began: float) -> bool:
+    """Tell whether an outage or a denial was on, which is logged once and not for each request that it hits.
+
+    A request of one installation needs home too, for the key and the map. Any other may span them all.
+    """
+    service: Service | None = scope.get("service")
+    if service is None:
+        was_out_of_reach = was_any_on(began)
+    else:
+        home: Service = scope["state"]["service"]
+        was_out_of_reach = any(
+            outage_of(of.ledger.datastore.database).was_on(began) for of in (service, home)
+        )
+    return status != 500 and (was_out_of_reach or DENIALS.was_on(began))
 
 
 def _observe(scope: Scope, talk: Conversation, status: int, began: float) -> None:
@@ -207,7 +218,7 @@ def _observe(scope: Scope, talk: Conversation, status: int, began: float) -> Non
     # An unmatched path or method could be anything, and figures are kept for ever.
     method = scope["method"] if route and status != 405 else "any"
     service.metrics.request(method, path, status, seconds)
-    if (status >= 500 or seconds > SLOW_SECONDS) and not _is_logged_once(status, began):
+    if (status >= 500 or seconds > SLOW_SECONDS) and not _is_logged_once(scope, status, began):
         took = round(seconds, 3)
         service.log.note(
             "slow" if status < 500 else "failed",

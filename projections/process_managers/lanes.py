@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from domain.model.payouts.bridges import BRIDGE
 from domain.model.payouts.payout import Payout
 from domain.model.times import Instant
 from projections.process_managers.provider_health import Callee, ProviderHealth
@@ -104,8 +105,8 @@ class Lanes:
         self._pursue_all = pursue_all
         self._lock = threading.Lock()
         self._has_begun = False
-        # The ledgers that bridges were seen to lead to.
-        self._receivers: set[str] = set()
+        # The ledgers that bridges were seen to lead to, each with its installation, empty if that is not known.
+        self._receivers: dict[str, str] = {}
         self._lanes = {Callee(name): self._made(Callee(name)) for name in providers}
 
     def all(self) -> list[Lane]:
@@ -114,11 +115,17 @@ class Lanes:
             return list(self._lanes.values())
 
     def known_receivers(self) -> dict[str, str]:
-        """Return the installations of the ledgers that bridges were seen to lead to, as far as they are known."""
+        """Return the installations of the ledgers that bridges were seen to lead to, as far as they are known.
+
+        Each has a lane from then on. So `all` must be asked after this, or it may lack one that has just become known.
+        """
         with self._lock:
             receivers = list(self._receivers)
         found = {ledger: self._installation_of(ledger) for ledger in receivers}
-        return {ledger: installation for ledger, installation in found.items() if installation}
+        with self._lock:
+            for ledger, installation in found.items():
+                self._place(ledger, installation)
+            return {ledger: installation for ledger, installation in self._receivers.items() if installation}
 
     def of(self, provider: str, receiver: str | None) -> Lane | None:
         """Return the lane of a provider; for a bridge, that of the installation of the ledger `receiver`.
@@ -127,24 +134,36 @@ class Lanes:
         """
         if provider not in self._providers:
             return None
-        callee = Callee(provider, (receiver and self._installation_of(receiver)) or "")
+        found = self._installation_of(receiver) if receiver else None
         with self._lock:
-            if receiver:
-                if len(self._receivers) >= MAX_RECEIVERS:
-                    self._receivers.clear()  # those that are still due are seen again
-                self._receivers.add(receiver)
-            if callee not in self._lanes:
-                lane = self._lanes[callee] = self._made(callee)
-                if self._has_begun:
-                    lane.health.begin()
-            return self._lanes[callee]
+            if not receiver:
+                return self._lanes[Callee(provider)]
+            if receiver not in self._receivers and len(self._receivers) >= MAX_RECEIVERS:
+                self._receivers.clear()  # those that are still due are seen again
+            return self._place(receiver, found)
 
     def begin(self) -> None:
-        """Have every payout in doubt asked about early once: what was met before is not known."""
+        """Have every payout in doubt asked about early: what was met before, or elsewhere, is not known here."""
         with self._lock:
             self._has_begun = True
             for lane in self._lanes.values():
                 lane.health.begin()
+
+    def _place(self, receiver: str, found: str | None) -> Lane:
+        """Return the lane of a receiving ledger, whose installation was `found`. The caller holds the lock.
+
+        If it is not known now, it is taken to be where it was. If it has changed, bridges to the ledger may wait for
+        long because another installation was silent, so all in doubt are asked about early.
+        """
+        before = self._receivers.get(receiver)
+        installation = self._receivers[receiver] = found or before or ""
+        callee = Callee(BRIDGE, installation)
+        is_new = callee not in self._lanes
+        if is_new:
+            self._lanes[callee] = self._made(callee)
+        if self._has_begun and (is_new or before not in (None, installation)):
+            self._lanes[callee].health.begin()
+        return self._lanes[callee]
 
     def _made(self, callee: Callee) -> Lane:
         return Lane(callee, self._providers[callee.provider], self._clock, self._pursue_all)

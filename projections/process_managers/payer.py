@@ -13,6 +13,7 @@ Each provider, and each installation that receives bridges, has as many threads 
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -24,11 +25,12 @@ from psycopg.sql import SQL, Identifier
 from domain.application import LedgerApplication, system_clock
 from domain.journal.database import Database
 from domain.journal.outage import is_lost, outage_of
+from domain.journal.queries import load
 from domain.model.commands import Command
 from domain.model.errors import LedgerError
 from domain.model.events import Context
 from domain.model.payouts.attempts import RecordSilence, SubmitPayout
-from domain.model.payouts.payout import Payout, Source
+from domain.model.payouts.payout import LONGEST_INQUIRY_SECONDS, Payout, Source
 from domain.model.payouts.reports import RecordReport
 from domain.model.registry import EVENT_SCHEMA_FINGERPRINT
 from domain.model.times import Instant, later
@@ -68,6 +70,8 @@ STOP_SECONDS = 2.0
 # Work that cannot be done, for example for an event of a newer release, must not hold up the rest.
 SET_ASIDE_SECONDS = 10.0
 REMIND_SECONDS = 60.0
+
+_SQL = load(__name__)
 
 _log = structlog.get_logger(__name__)
 
@@ -113,6 +117,7 @@ class Payer:
         self._reached: dict[str, int] = {}
         self._set_aside: dict[str, float] = {}
         self._remind_at = 0.0
+        self._last_arrival: datetime | None = None
         self._has_place = False
         place = ("pay", f"{PROJECTION.name}/{EVENT_SCHEMA_FINGERPRINT}")
         loop = Loop(database, "payer", place, self._timekeeper.require_right, usual=(LedgerError,))
@@ -157,6 +162,7 @@ class Payer:
         try:
             while not self._stopping.is_set():
                 self._timekeeper.require_right(connection)
+                self._note_arrivals(connection)
                 is_quiet = self._is_quiet(connection)
                 if not is_quiet:
                     self._take(connection)
@@ -166,6 +172,15 @@ class Payer:
         finally:
             self._has_place = False
 
+    def _note_arrivals(self, connection: Connection[Any]) -> None:
+        """Have payouts in doubt asked about early if a ledger has arrived.
+
+        Its payouts may wait for long because a provider was silent, and who found that out is not here.
+        """
+        before, self._last_arrival = self._last_arrival, _SQL["last_arrival"].only(connection)[0]
+        if self._last_arrival != before:
+            self._lanes.begin()
+
     def _is_quiet(self, connection: Connection[Any]) -> bool:
         """Tell whether there is nothing to take for `LOOK_SECONDS`, unless it is announced."""
         with self._lock:
@@ -173,17 +188,18 @@ class Payer:
                 return False
         if any(lane.health.early for lane in self._lanes.all()):
             return False
+        known = self._lanes.known_receivers()
         shares = [Share(*lane.callee, 1) for lane in self._lanes.all()]
         soon = later(self._clock(), LOOK_SECONDS)
-        return not list_due_payouts(connection, soon, shares, self._lanes.known_receivers()).found
+        return not list_due_payouts(connection, soon, shares, known).found
 
     def _take(self, connection: Connection[Any]) -> None:
         """Take due payouts in hand, as many as there is room for."""
+        known = self._lanes.known_receivers()
         with self._lock:
             # What is handed over during the last look comes on top, so more may be in hand than there is room for.
             shares = [Share(*lane.callee, self._free(lane)) for lane in self._lanes.all()]
             excluding = self._known()
-        known = self._lanes.known_receivers()
         due = list_due_payouts(connection, self._clock(), shares, known, excluding)
         with self._lock:
             # If the projection has not reached a payout's last position, the list still shows its former state.
@@ -206,12 +222,15 @@ class Payer:
         most = free if early.most is None else min(early.most, free)
         share = Share(*lane.callee, most)
         known = self._lanes.known_receivers()
-        found = list_early_payouts(connection, early.since, share, known, early.excluding | excluding).found
-        taken = self._take_in_hand(found, early.since)
-        lane.health.looked(sum(each is lane for each in taken), is_all=len(found) < most)
-        for other in taken:
-            if other is not lane:
-                other.health.looked(1, is_all=False)
+        look = list_early_payouts(connection, early.since, share, known, early.excluding | excluding)
+        taken = self._take_in_hand(look.found, early.since)
+        for each in (lane, *{other.callee: other for other in taken if other is not lane}.values()):
+            each.health.looked(
+                sum(other is each for other in taken),
+                is_all=each is lane and len(look.found) < most,
+                position=look.position,
+                head=look.head,
+            )
 
     def _take_in_hand(self, found: Sequence[DuePayout], early_since: Instant | None) -> Sequence[Lane]:
         """Have payouts pursued that nobody has in hand. Return the lane of each."""
@@ -241,9 +260,10 @@ class Payer:
         if monotonic() < self._remind_at:
             return
         self._remind_at = monotonic() + REMIND_SECONDS
+        known = self._lanes.known_receivers()
         lanes = self._lanes.all()
         shares = [Share(*lane.callee, 0) for lane in lanes]
-        waited_for = awaited(connection, shares, self._lanes.known_receivers())
+        waited_for = awaited(connection, shares, known)
         with self._lock:
             busy = list(self._in_hand.values())
             is_behind = any(at > waited_for.position for at in self._reached.values())
@@ -319,10 +339,10 @@ class Payer:
                 lane.health.answered()
             else:
                 lane.health.did_not_answer(words)
-            if seen.due_at is not None and seen.due_at > self._clock() and source == "inquiry":
-                return seen.position  # it was asked early, and the inquiry that is recorded is still to come
             # Only who finds out when the provider answers again may let a payout wait for long.
             is_silent = self._has_place and lane.health.is_silent
+            if source == "inquiry" and self._may_wait(seen, is_silent=is_silent):
+                return seen.position  # it was asked early, and the inquiry that is recorded is still to come
             command = RecordSilence(_context(seen), seen, new_nonce(), source, words, is_silent=is_silent)
         else:
             self._observe(lane.callee, source, "answered", monotonic() - began)
@@ -333,6 +353,15 @@ class Payer:
         if is_silent and not lane.health.is_silent:
             lane.health.begin()  # it answered another call meanwhile, and this payout has just begun to wait for long
         return payout.position
+
+    def _may_wait(self, payout: Payout, *, is_silent: bool) -> bool:
+        """Tell whether a payout that was asked about in vain may wait until its inquiry is due.
+
+        It may not if the provider answers others, and the pause is one of those that are for a silent one alone.
+        """
+        now = self._clock()
+        until = None if is_silent else later(now, LONGEST_INQUIRY_SECONDS)
+        return payout.due_at is not None and now < payout.due_at and (until is None or payout.due_at <= until)
 
 
 def _is_early(payout: Payout, since: Instant | None) -> bool:

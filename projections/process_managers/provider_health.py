@@ -4,10 +4,10 @@ A provider that has not answered for a while is silent. The log says so once, re
 wait for it, and says once when the silence ends.
 
 Payouts that are in doubt during a silence record long pauses, so that a long outage fills no journal. So that nobody
-waits for such a pause in vain, a payout is asked about early: before its inquiry is due, and recorded only if it is
-answered. While the provider is silent, one is asked early at a time, in growing pauses that end at
-`LONGEST_PAUSE_SECONDS`. Once the provider answers again, all are that were in doubt since before. The same is done once
-when a payer takes its place, since it does not know what the one before it has met.
+waits for such a pause in vain, a payout is asked about early, before its inquiry is due. While the provider is silent,
+one is asked early at a time, in growing pauses that end at `LONGEST_PAUSE_SECONDS`. Once the provider answers again,
+all are that were in doubt since before. The same is done when a payer takes its place, since it does not know what the
+one before it has met.
 """
 
 import threading
@@ -65,6 +65,8 @@ class ProviderHealth:
         self._reason = ""
         # Payouts in doubt since before this may wait for longer than they need. They are asked early, in rounds.
         self._doubted_until: Instant | None = None
+        # The head of the journal at the first look since these rounds began. None before it.
+        self._head: int | None = None
         self._asked_in_vain: set[str] = set()
         self._has_gained = False
         self._in_hand = 0
@@ -91,15 +93,20 @@ class ProviderHealth:
             return Early(self._soon(), 1, excluding) if is_wanted and is_time else None
 
     def begin(self) -> None:
-        """Have every payout in doubt asked about early once."""
+        """Have every payout in doubt asked about early."""
         with self._lock:
             self._begin_rounds()
 
-    def looked(self, found: int, *, is_all: bool) -> None:
-        """Note that so many payouts were taken in hand to be asked early, and whether these were all there are."""
+    def looked(self, found: int, *, is_all: bool, position: int, head: int) -> None:
+        """Note that so many payouts were taken in hand to be asked early, and whether these were all there are.
+
+        `position` is that of the read model in which they were looked for, `head` that of the journal then.
+        """
         with self._lock:
             self._in_hand += found
-            if not is_all or self._in_hand:
+            if self._head is None:
+                self._head = head
+            if not is_all or self._in_hand or position < self._head:
                 return
             is_of_some = bool(self._asked_in_vain)
             self._asked_in_vain.clear()
@@ -107,8 +114,10 @@ class ProviderHealth:
                 if not is_of_some:  # nobody waits; otherwise each had a turn, and the first has the next
                     self._call_at = monotonic() + self._between_calls.next_seconds()
                 return
-            # A round is over. Another one is worth it if this one gained something, and not all.
-            if not (is_of_some and self._has_gained):
+            # A round is over. Another one is worth it if this one gained something, and not all, and as long as a
+            # payout in doubt may be recorded that is dated before the rounds began.
+            is_past = self._doubted_until is None or self._clock() >= self._doubted_until
+            if is_past and not (is_of_some and self._has_gained):
                 self._doubted_until = None
             self._has_gained = False
             self._round_at = monotonic() + self._between_rounds.next_seconds()
@@ -178,6 +187,7 @@ class ProviderHealth:
 
     def _begin_rounds(self) -> None:
         self._doubted_until = self._soon()
+        self._head = None
         self._asked_in_vain.clear()
         self._has_gained = False
         self._between_rounds.reset()

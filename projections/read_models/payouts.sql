@@ -92,11 +92,12 @@ AND NOT EXISTS (SELECT FROM fenced_ledgers AS fenced WHERE fenced.ledger = p.led
 ORDER BY p.due_at, p.position LIMIT %(limit)s;
 
 -- name: awaited
+-- Payouts of a ledger that is about to leave are waited for: it may stay.
 SELECT share.provider, share.installation
 FROM unnest(%(providers)s::text[], %(installations)s::text[]) AS share(provider, installation) WHERE EXISTS (
     SELECT FROM payouts_v:version AS p WHERE p.provider = share.provider AND p.due_at IS NOT NULL
     AND share.installation = coalesce(%(places)s::jsonb ->> p.receiver, '')
-    AND NOT EXISTS (SELECT FROM fenced_ledgers AS fenced WHERE fenced.ledger = p.ledger)
+    AND NOT EXISTS (SELECT FROM absent_ledgers AS absent WHERE absent.ledger = p.ledger)
 );
 
 -- name: forgotten

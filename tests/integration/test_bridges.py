@@ -13,6 +13,7 @@ from domain.journal.database import Database
 from domain.model.accounts import ChangeStatus, OpenAccount
 from domain.model.errors import JournalUnavailable, LedgerError, LedgerNotFound
 from domain.model.ledgers import OpenLedger
+from domain.model.payouts import payout as payout_aggregate
 from domain.model.payouts.attempts import SubmitPayout
 from domain.model.payouts.bridges import received_id
 from domain.model.payouts.payout import Payout, PayoutState
@@ -478,6 +479,56 @@ def test_a_payer_that_takes_over_asks_about_what_waits_for_long(both: Both) -> N
 
 
 @pytest.mark.usefixtures("_impatient")
+def test_a_payer_that_takes_over_asks_about_what_the_read_model_does_not_show_yet(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider_health, "MARGIN_SECONDS", 0.0)
+    both.away.add("west")
+    held = both.east.database.connect_as_owner("test")
+    with ExitStack() as stack, held as connection:
+        with connection.transaction():
+            live = "SELECT version FROM projection_versions WHERE name = 'payouts' AND live"
+            (version,) = connection.execute(live).fetchone() or (None,)
+            connection.execute(f"LOCK TABLE payouts_v{version} IN EXCLUSIVE MODE".encode())
+            with paying(both) as first:
+                eventually(lambda: first._has_place)
+                sent = both.send("one", 10)
+                first.hand_over(sent)
+                eventually(lambda: both.payout(sent).state == "in_doubt")
+            both.away.clear()
+            second = stack.enter_context(paying(both))
+            (lane,) = second._lanes.all()
+            eventually(lambda: lane.health._head is not None)
+        both.await_end(sent, "completed")
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_what_is_asked_in_vain_after_an_outage_has_its_usual_inquiries_again(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other installation is back, and cannot say yet what it did."""
+    monkeypatch.setattr(payout_aggregate, "SILENT_DOUBLINGS", 12)
+
+    class Heard(BridgeProvider):
+        is_heard = False
+
+        def ask(self, order: Any) -> Any:
+            raise NoAnswer("not yet", is_heard=self.is_heard)
+
+    provider = Heard(Siblings(both))
+    both.away.add("west")
+    with paying(both, provider=provider):
+        sent = both.send("one", 10)
+        eventually(lambda: both.payout(sent).state == "in_doubt")
+        paused = both.payout(sent)
+        assert seconds_between(paused.changed_at, paused.due_at) > payout_aggregate.LONGEST_INQUIRY_SECONDS
+        provider.is_heard = True
+        eventually(lambda: doubts(both.payout(sent)) == 2)
+    asked = both.payout(sent)
+    assert seconds_between(asked.changed_at, asked.due_at) < 60
+
+
+@pytest.mark.usefixtures("_impatient")
 def test_an_operators_question_during_an_outage_is_answered_at_its_end(both: Both) -> None:
     with paying(both):
         sent = both.send("one", 10)
@@ -489,6 +540,22 @@ def test_an_operators_question_during_an_outage_is_answered_at_its_end(both: Bot
         both.away.clear()
         eventually(lambda: both.payout(sent).due_at is None)
     assert both.payout(sent).state == "completed"
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("before", [None, "near"])
+def test_a_receiver_whose_installation_is_found_out_or_changes_meanwhile_is_asked(
+    both: Both, before: str | None
+) -> None:
+    """No other bridge led to the installation where it is found to be."""
+    known = {} if before is None else {"west": before}
+    both.away.add("west")
+    with paying(both, installation_of=known.get):
+        sent = both.send("one", 10)
+        eventually(lambda: both.payout(sent).state == "in_doubt")
+        known["west"] = "far"
+        both.away.clear()
+        both.await_end(sent, "completed")
 
 
 def seconds_between(first: Instant, second: Instant | None) -> float:

@@ -10,10 +10,16 @@ from domain.model.errors import LedgerMoved
 from domain.model.ledgers import OpenLedger
 from domain.model.payouts.attempts import SubmitPayout
 from domain.model.payouts.payout import Payout
+from domain.model.payouts.reports import Report
 from domain.model.postings import AcceptTransaction
 from domain.model.times import later
 from domain.placement import mover
+from domain.placement.moves import cancel
+from projections.process_managers import payer as payers
+from projections.process_managers import provider_health
 from projections.process_managers.due_worker import Worker
+from projections.process_managers.payer import Payer
+from projections.process_managers.providers.interface import NoAnswer, Order
 from tests.databases import Databases
 from tests.ledgers import CONTEXT, history, open_accounts, transfer
 from tests.moving import Killed, Places, dying, two_places
@@ -109,6 +115,59 @@ def test_a_payout_under_way_is_paid_once_under_its_key(places: Places) -> None:
     assert places.at_west.account("main", "alice")[0].balance == 1000 - 12
     with pytest.raises(LedgerMoved):
         places.at_east.payout("main", sent.id)
+
+
+def test_a_payout_that_waits_for_long_is_asked_about_once_its_ledger_has_arrived(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The payer of the new place has seen nothing of the outage, and the recorded inquiry is minutes away."""
+    monkeypatch.setattr(provider_health, "SILENT_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(provider_health, "MARGIN_SECONDS", 0.0)
+    with simulated() as simulator:
+        nowhere = reached(simulator, url="http://127.0.0.1:1")
+        asked = places.at_east.perform(a_request("asked", 5)).state
+        with paying(places.east.database, places.at_east, simulator=nowhere):
+            eventually(lambda: places.at_east.payout("main", asked.id)[0].state == "in_doubt")
+        with paying(places.west.database, places.at_west, simulator=reached(simulator)) as payer:
+            (lane,) = payer._lanes.all()
+            eventually(lambda: lane.health._head is not None and lane.health.early is None)
+            places.mover().run()
+            eventually(lambda: places.at_west.payout("main", asked.id)[0].state == "completed")
+
+
+def test_a_payout_that_waits_for_long_is_asked_about_if_its_ledger_stays_after_all(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider is not known to answer again before the move is cancelled, since nobody may be asked about."""
+    monkeypatch.setattr(provider_health, "SILENT_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(provider_health, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(provider_health, "MARGIN_SECONDS", 0.0)
+    monkeypatch.setattr(payers, "REMIND_SECONDS", 0.1)
+    with simulated() as simulator:
+        provider = reached(simulator)
+
+        def is_not_there(order: Order) -> Report:
+            raise NoAnswer("nobody is there")
+
+        asked = places.at_east.perform(a_request("asked", 5)).state
+        with monkeypatch.context() as away:
+            away.setattr(provider, "submit", is_not_there)
+            away.setattr(provider, "ask", is_not_there)
+            payer = Payer(places.east.database, places.at_east, {"simulator": provider})
+            payer.start()
+            eventually(lambda: places.at_east.payout("main", asked.id)[0].state == "in_doubt")
+            with pytest.raises(Killed):
+                places.mover(dying("rest")).run()
+            for _ in range(5):
+                reminded_at = payer._remind_at
+                eventually(lambda before=reminded_at: payer._remind_at > before)  # type: ignore[misc]
+        try:
+            with places.east.database.connect("test") as connection:
+                assert cancel(connection, "main", CONTEXT)
+            eventually(lambda: places.at_east.payout("main", asked.id)[0].state == "completed")
+        finally:
+            payer.stop()
+            provider.close()
 
 
 def test_each_event_is_told_by_the_place_that_recorded_it(places: Places) -> None:
