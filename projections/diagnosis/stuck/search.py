@@ -10,7 +10,6 @@ from psycopg import Connection, Cursor, errors
 from psycopg.rows import TupleRow, tuple_row
 
 from domain.journal.queries import load
-from domain.journal.reader import head_of
 from domain.model.streams import ledger_of
 from domain.model.times import Instant, instant, later
 from domain.model.transactions import TransactionAccepted, TransactionHeld
@@ -68,12 +67,15 @@ def look_for_stuck(
     thresholds: Thresholds = Thresholds(),  # noqa: B008 - it cannot be changed
     granted: Sequence[str] | None = None,
 ) -> Reading[list[Stuck]]:
-    """Return the same, and the position that it reflects: that of the read model that is furthest behind."""
-    head = head_of(connection)
+    """Return the same, and the position that it reflects: that of the read model that is furthest behind.
+
+    It is 0 if none can be read: what is in their place in the result says why.
+    """
     search = _Search(connection, now, thresholds, granted)
     found = sorted(search.found(), key=lambda stuck: stuck.place)
     readings = search.readings.values()
-    position = min([head, *(reading.position for reading in readings)])
+    position = min((reading.position for reading in readings), default=0)
+    head = max((reading.head for reading in readings), default=0)
     oldest = [reading.lacking.oldest for reading in readings if reading.lacking.oldest is not None]
     streams = sum(reading.lacking.streams for reading in readings)
     return Reading(found, position, head, Lacking(streams, min(oldest, default=None)))
