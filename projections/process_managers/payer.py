@@ -220,14 +220,16 @@ class Payer:
         self, connection: Connection[Any], lane: Lane, early: Early, free: int, excluding: set[str]
     ) -> None:
         most = free if early.most is None else min(early.most, free)
-        share = Share(*lane.callee, most)
+        # Those that must not be taken are looked for as well: they are still to be asked about, so that not all were.
+        share = Share(*lane.callee, most + len(excluding))
         known = self._lanes.known_receivers()
-        look = list_early_payouts(connection, early.since, share, known, early.excluding | excluding)
-        taken = self._take_in_hand(look.found, early.since)
+        look = list_early_payouts(connection, early.since, share, known, early.excluding)
+        may_be_taken = [due for due in look.found if due.id not in excluding]
+        taken = self._take_in_hand(may_be_taken[:most], early.since)
         for each in (lane, *{other.callee: other for other in taken if other is not lane}.values()):
             each.health.looked(
                 sum(other is each for other in taken),
-                is_all=each is lane and len(look.found) < most,
+                is_all=each is lane and len(taken) == len(look.found),
                 position=look.position,
                 head=look.head,
             )
