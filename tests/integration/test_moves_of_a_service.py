@@ -205,7 +205,8 @@ def test_everything_that_leaves_the_service_goes_on(
         assert (types["transaction.hold_expired"], types["payout.completed"]) == (len(expiring), 1)
         assert [line["submissions"] for line in simulator.books.shown()] == [1]
         assert client.get(f"{MAIN}/accounts/b").json()["balance"] == len(keys)
-        assert client.get("/v1/dead-letters").json() == {"data": [], "next_cursor": None, "unanswered": []}
+        dead_letters = client.get("/v1/dead-letters").json()
+    assert (dead_letters["data"], dead_letters["unanswered"]) == ([], [])
 
 
 @contextmanager
