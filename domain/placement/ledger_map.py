@@ -73,6 +73,11 @@ def placed(connection: Connection[Any], ledgers: Sequence[str]) -> dict[str, str
     return dict(_SQL["placed"].rows(connection, {"ledgers": list(ledgers)}))
 
 
+def named(connection: Connection[Any]) -> set[str]:
+    """Return the names that the map, home's, gives ledgers to."""
+    return {name for (name,) in _SQL["named"].rows(connection)}
+
+
 def is_kept(connection: Connection[Any]) -> bool:
     """Tell whether an installation keeps the map of a placement: then it is home."""
     return bool(_SQL["is_kept"].only(connection)[0])

@@ -1,6 +1,9 @@
 -- name: find
 SELECT installation FROM placements WHERE ledger = %(ledger)s;
 
+-- name: named
+SELECT DISTINCT installation FROM placements;
+
 -- name: placed
 SELECT ledger, installation FROM placements WHERE ledger = ANY (%(ledgers)s::text[]);
 

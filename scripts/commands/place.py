@@ -70,6 +70,7 @@ def place(
         if on is not None and on not in [found.name for found in placed]:
             names = ", ".join(found.name for found in placed)
             raise typer.BadParameter(f"there is no installation {on}; there is {names}", param_hint="--on")
+        _require_named(placed)
         found = _located(ledger, placed)
         if cancel:
             _cancel(ledger, found)
@@ -100,6 +101,23 @@ def _explained(placed: "Sequence[Installation]") -> "Iterator[None]":
             except psycopg.Error as found:
                 fail(f"{name} could not answer: {trouble_of(found, database).words}")
         fail(trouble_of(error, placed[0].database).words)
+
+
+def _require_named(placed: "Sequence[Installation]") -> None:
+    """Exit 3 if an installation is missing, or has another name than the service gives it.
+
+    A ledger would be entered into the map under a name that no process serves.
+    """
+    from domain.placement.ledger_map import named
+    from scripts.console import fail
+
+    with placed[0].database.connect("tallystick place") as home:
+        unnamed = named(home) - {installation.name for installation in placed}
+    if unnamed:
+        fail(
+            f"the map gives ledgers to {', '.join(sorted(unnamed))}, and TALLYSTICK_INSTALLATIONS does not name"
+            " that: name each installation as the service does"
+        )
 
 
 def _located(ledger: str, placed: "Sequence[Installation]") -> "Whereabouts":

@@ -87,6 +87,20 @@ def test_it_gives_up_a_move(placed: Sequence[Installation]) -> None:
     assert (code, "run the move again" in said) == (3, True)
 
 
+def test_it_refuses_an_installation_by_another_name(
+    placed: Sequence[Installation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No process would find the ledger by that name in the map."""
+    east, west, north = placed
+    assert place("main", "--on", "west", "--yes")[0] == 0
+    for name, value in environment_of([east, west._replace(name="other"), north]).items():
+        monkeypatch.setenv(name, value)
+    for target in ("other", "north"):
+        code, said = place("main", "--on", target, "--yes")
+        assert (code, "ledgers to west" in " ".join(said.split())) == (3, True)
+    assert mapped(placed) == "west"
+
+
 def test_it_says_what_it_cannot_do(placed: Sequence[Installation], monkeypatch: pytest.MonkeyPatch) -> None:
     assert "there is no ledger other" in place("other", "--on", "west", "--yes")[1]
     assert place("main", "--on", "south", "--yes")[0] == 2
