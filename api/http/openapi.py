@@ -45,6 +45,7 @@ from domain.model.errors import (
     InvalidRequest,
     JournalUnavailable,
     LedgerError,
+    LedgerMissing,
     LedgerMoved,
     LedgerMoving,
     LedgerNotFound,
@@ -186,7 +187,7 @@ def refusals(declared: Declaration) -> Iterator[type[LedgerError]]:
         yield from (CursorInvalid, CursorMismatch)
     yield InvalidRequest
     if declared.names_ledger:
-        yield from (LedgerNotFound, LedgerMoved, LedgerMoving)
+        yield from (LedgerNotFound, LedgerMoved, LedgerMoving, LedgerMissing)
     yield from declared.problems
     if declared.may_lag:
         yield ProjectionBehind

@@ -17,7 +17,7 @@ from api.resources.examples import page_of
 from api.resources.ledgers import examples
 from api.resources.ledgers.schemas import LedgerBody, LedgerRequest, LedgersQuery, ledger_body
 from api.service.service import Service
-from domain.model.errors import InvalidRequest, LedgerExists, LedgerNotFound
+from domain.model.errors import InvalidRequest, LedgerExists, LedgerMissing, LedgerNotFound
 from domain.model.ledgers import Ledger, OpenLedger
 from domain.model.refusals import ledger_exists
 from projections.engine.live_version import Page as Found
@@ -36,7 +36,7 @@ from projections.read_models.ledgers import LedgerPlace
         Returns(201, "The ledger was opened.", LedgerBody, examples.LEDGER, headers=("Location",)),
         Returns(200, "The ledger was already open.", LedgerBody, examples.LEDGER, headers=("Location",)),
     ],
-    problems=[LedgerExists],
+    problems=[LedgerExists, LedgerMissing],
     body_example=examples.LEDGER_REQUEST,
     concerns=Concerns.EVERY,
     spans=Spans.BODY,
