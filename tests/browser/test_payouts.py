@@ -42,7 +42,8 @@ def test_in_doubt_is_said_with_when_we_ask_again(bank: Book, served: Served, pag
     page.goto("/console/ledgers/main/payouts?state=in_doubt")
     expect(page.locator(".sentence")).to_contain_text("nobody knows yet whether the money left")
     page.get_by_role("link", name="<i>wages</i>").click()
-    asks = r"(We ask again at|Asking again has been due since) \d\d:\d\d UTC"
+    time = r"\d\d:\d\d UTC"
+    asks = rf"(We ask again at {time} at the latest|Asking again has been due since {time})"
     expect(page.locator(".sentence")).to_have_text(
         re.compile(rf"^Nobody knows yet whether the money left\. {asks}\.$")
     )
