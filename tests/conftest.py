@@ -1,13 +1,15 @@
 """Every test that needs PostgreSQL gets a real one: one server for the run, a fresh database for each test."""
 
+import gc
 import os
 import shutil
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +41,16 @@ MEMORY_BYTES = 8 * 1024**3
 @contextmanager
 def server() -> Iterator[str]:
     """The PostgreSQL server of a test run, by its URL."""
-    # Imported here, because only the process that starts the server needs it.
+    with _started() as (postgres, folder), ExitStack() as stack:
+        if is_of_replica():
+            stack.enter_context(_standby_of(postgres, folder))
+        yield postgres.superuser_url
+
+
+@contextmanager
+def _started() -> Iterator[tuple["EmbeddedPostgres", Path]]:
+    """A PostgreSQL server, and the folder of its data."""
+    # Imported here, because few processes start a server.
     from scripts.serving import embedded_postgres
 
     with tempfile.TemporaryDirectory(prefix="tallystick-test-", dir=_fast_folder()) as folder:
@@ -47,10 +58,7 @@ def server() -> Iterator[str]:
         with _settings_of_tests():
             postgres.start()
         try:
-            with ExitStack() as stack:
-                if is_of_replica():
-                    stack.enter_context(_standby_of(postgres, Path(folder)))
-                yield postgres.superuser_url
+            yield postgres, Path(folder)
         finally:
             postgres.stop()
 
@@ -127,6 +135,17 @@ def pytest_configure(config: pytest.Config) -> None:
     stack.callback(_drop_templates, os.environ[URL], run)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect the tests without looking for garbage: half a million objects are made here, and they stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let each worker begin with long tests, go on with those of whole programs, and end with short ones, so that all
     workers end at the same time.
@@ -153,7 +172,12 @@ def _takes_long(item: pytest.Item) -> bool:
 
 def _is_short(item: pytest.Item) -> bool:
     """Whether a test is in a folder where a test takes hundredths of a second, unless it is marked as long."""
-    return any(FOLDER / name in item.path.parents for name in ("contract", "unit"))
+    return _folder_of(item.path) in ("contract", "unit")
+
+
+@cache
+def _folder_of(path: Path) -> str:
+    return path.relative_to(FOLDER).parts[0]
 
 
 def _deal(items: list[pytest.Item], shares: list[list[pytest.Item]]) -> None:
@@ -229,6 +253,17 @@ def databases() -> Iterator[Databases]:
         yield databases
 
 
+@pytest.fixture(scope="session")
+def databases_apart() -> Iterator[Databases]:
+    """Makes databases on a server of this worker alone.
+
+    A session that waits inside a COPY or for a client that does not read holds up everyone who drops a database of the
+    server: PostgreSQL waits until every session has closed the files of the database.
+    """
+    with _started() as (postgres, _), connected(postgres.superuser_url, os.environ[RUN]) as databases:
+        yield databases
+
+
 @pytest.fixture
 def empty_database(databases: Databases) -> Iterator[Database]:
     """A separate database, not migrated yet."""
@@ -244,12 +279,13 @@ def migrated_database(databases: Databases) -> Iterator[Database]:
 
 
 @pytest.fixture
-def database(databases: Databases, request: pytest.FixtureRequest) -> Iterator[Database]:
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """A separate database, migrated, with every projection installed.
 
-    The function in `@pytest.mark.prepared(by=prepare)` has filled it.
+    The function in `@pytest.mark.prepared(by=prepare)` has filled it. `@pytest.mark.apart` puts it on another server.
     """
-    marked = request.node.get_closest_marker("prepared")
+    marked, is_apart = map(request.node.get_closest_marker, ("prepared", "apart"))
+    databases: Databases = request.getfixturevalue("databases_apart" if is_apart else "databases")
     with databases.installed(marked.kwargs["by"] if marked else None) as database:
         yield database
 

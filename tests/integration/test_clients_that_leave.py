@@ -75,6 +75,12 @@ class Api(NamedTuple):
         return len(waiter._callbacks) + is_looking
 
 
+def begin(database: Database) -> None:
+    """A ledger with two accounts."""
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+
+
 def fill(database: Database) -> None:
     """A journal that is longer than what fits between a server and a client that does not read."""
     with running(database) as ledger:
@@ -146,7 +152,7 @@ def test_every_route_that_waits_is_tried_here() -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("operation", WAITS)
-@pytest.mark.prepared(by=fill)
+@pytest.mark.prepared(by=begin)
 def test_a_wait_ends_with_its_client(api: Api, operation: str, method: str) -> None:
     path = f"{WAITS[operation]}min_position=1000000000"
     with ExitStack() as stack:

@@ -199,6 +199,7 @@ def hung(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 
 @pytest.mark.long
+@pytest.mark.apart
 def test_a_writer_that_hangs_where_no_timer_runs_is_ended_by_one_that_waits(
     database: Database, owner: psycopg.Connection[Any]
 ) -> None:
@@ -218,6 +219,7 @@ def test_a_writer_that_hangs_where_no_timer_runs_is_ended_by_one_that_waits(
 
 
 @pytest.mark.long
+@pytest.mark.apart
 def test_a_place_whose_holder_hangs_in_a_copy_is_taken_over(database: Database) -> None:
     stop = threading.Event()
     with (

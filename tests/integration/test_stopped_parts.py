@@ -24,7 +24,7 @@ from tests.integration.stopped_programs import ROOT
 from tests.lifeline import ends_with_the_tests
 from tests.projecting import await_head, eventually, projecting
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.apart]
 
 WORKERS = 2
 
