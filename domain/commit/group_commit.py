@@ -28,8 +28,9 @@ from domain.commit.queue import SubmissionQueue, is_much
 from domain.commit.recovery import Recovery, Settled
 from domain.commit.spans import tell_commit
 from domain.journal.database import Database
+from domain.journal.outage import is_lost
 from domain.journal.snapshots import Snapshotter
-from domain.journal.writer import JournalWriter, Timekeeping
+from domain.journal.writer import ANNOUNCE_SECONDS, JournalWriter, Timekeeping
 from domain.model.commands import Command
 from domain.model.times import Instant
 from domain.tracing import Tracer
@@ -63,12 +64,12 @@ class GroupCommit:
         self._tracer = tracer
         self._progress = CommitProgress(database, self._decider, self._snapshotter, observe)
         self._pipeline = Pipeline(self._decider, self._writer, self._reader_ahead, self._progress)
-        locked_commit = LockedCommit(self._decider, self._writer, self._progress)
+        self._locked_commit = LockedCommit(self._decider, self._writer, self._progress)
         self._patience = Patience(
             self._reason, self._progress.outage, self._progress.database_outage, monotonic
         )
         self._queue = SubmissionQueue(self._patience)
-        self._recovery = Recovery(database, locked_commit, self._progress, self._queue.collect_more)
+        self._recovery = Recovery(database, self._locked_commit, self._progress, self._queue.collect_more)
         self._thread = threading.Thread(target=self._run, name="group commit", daemon=True)
 
     @property
@@ -146,6 +147,7 @@ class GroupCommit:
         while not is_over:
             if under_way is None:
                 self._warm_up()
+                self._announce()
             submissions = self._queue.collect(under_way and under_way.committed)
             is_over = not (submissions or under_way) and self._queue.is_over()
             under_way = self._turn(submissions, under_way)
@@ -160,6 +162,17 @@ class GroupCommit:
             _log.info("could not warm up", error=type(error).__name__)
             self._decider.forget_all(0)
             self._writer.disconnect()
+
+    def _announce(self) -> None:
+        """Announce the newest commit if it is not, unless another follows soon, which announces both."""
+        if not (self._writer.owes_announcement and self._queue.is_idle_for(ANNOUNCE_SECONDS)):
+            return
+        try:
+            self._writer.announce()
+        except Exception as error:  # noqa: BLE001  whatever it is, commands must be taken
+            if not is_lost(error):
+                _log.info("could not announce", error=type(error).__name__)
+            self._locked_commit.disconnect()
 
     def _turn(self, submissions: Sequence[Submission], under_way: UnderWay | None) -> UnderWay | None:
         """Finish the batch under way, and commit submissions or begin to. Returns the batch that is under way then."""

@@ -111,6 +111,13 @@ class SubmissionQueue:
         with self._changed:
             return self._take(MAX_BATCH_COMMANDS - commands)
 
+    def is_idle_for(self, seconds: float) -> bool:
+        """Wait until something waits, for so long at most, and not at all once stopping; tell whether nothing came."""
+        with self._changed:
+            self._awaited = 1
+            self._changed.wait_for(lambda: self._enough_waits(None), seconds)
+            return not self._waiting
+
     def is_over(self) -> bool:
         """Whether nothing more will come. If false, nothing was collected because `Patience` had answered it all."""
         with self._changed:

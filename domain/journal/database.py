@@ -102,7 +102,7 @@ class Database(NamedTuple):
 
     @property
     def journal_channel(self) -> str:
-        """The notification channel on which each commit announces the new head of the journal."""
+        """The notification channel on which writers announce the head of the journal."""
         return f"{self.schema}_journal"
 
     @property

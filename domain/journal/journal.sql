@@ -18,8 +18,8 @@ SELECT stream, coalesce(
 ) FROM unnest(%(streams)s::text[]) AS stream;
 
 -- name: append
--- Move the head to the last of these rows, append them after it, and notify. No row is returned if nothing was done. It
--- is one statement, so that a writer that guesses the head needs no transaction around it, and the commit is one round
+-- Move the head to the last of these rows, append them after it, and announce it if asked to. No row is returned if
+-- nothing was done. It is one statement, so that a writer that guesses the head needs no transaction around it, and the commit is one round
 -- trip. The insertion reads from `moved`, so that the lock on the head is taken before it: an insertion without the lock
 -- could wait for a writer that waits for us. The commit sends the notification, so a follower that it wakes finds the
 -- events.
@@ -48,7 +48,12 @@ WITH moved AS (
         %(streams)b::text[], %(versions)b::bigint[], %(topics)b::text[], %(states)b::bytea[], %(shares)b::bigint[]
     ) WITH ORDINALITY AS event (stream, version, topic, state, shares, number)
 )
-SELECT true AS is_appended, pg_notify(%(channel)s, position::text) FROM moved;
+SELECT true AS is_appended, CASE WHEN %(announces)s THEN pg_notify(%(channel)s, position::text) END AS pg_notify
+FROM moved;
+
+-- name: announce
+-- Nothing is written that must last, so the commit waits for no disk and no standby.
+SELECT pg_notify(%(channel)s, position::text) AS is_announced FROM head;
 
 -- name: head
 SELECT position FROM head;

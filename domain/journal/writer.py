@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGresult
 
 from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
@@ -27,6 +28,14 @@ LOCK_TIMEOUT_SECONDS = 3
 OVERDUE_SECONDS = 10.0
 """How long the server may take for a statement that writes little. If it takes longer, it hangs or is gone."""
 
+ANNOUNCE_SECONDS = 0.005
+"""How far apart the announcements of one writer are at least. No commit goes unannounced for twice as long.
+
+Who follows the journal lets events collect for as long as this or longer. And each announcement wakes every session of
+the database that listens to anything, before the commit is acknowledged: for one caller who waits for each answer, five
+sessions took a tenth of the processors' time for a transfer.
+"""
+
 APPENDED_EVENTS_PER_SECOND = 1_000
 """How fast the slowest server appends. A large batch may take longer by this rate."""
 
@@ -38,6 +47,7 @@ _LOCK_HEAD = Statement("lock_head", _SQL["lock_head"])
 _LOAD = Statement("load", LOAD)
 _MISSED = Statement("missed", _SQL["missed"])
 _APPEND = Statement("append", _SQL["append"])
+_ANNOUNCE = Statement("announce", _SQL["announce"])
 _STORED_AFTER = Statement("stored_after", _SQL["stored_after"])
 _FENCES = Statement("fences", _SQL["fences"])
 
@@ -77,6 +87,7 @@ class Rows(NamedTuple):
             "read_at_seconds": read_at_seconds,
             "age_seconds": 0.0,
             "limit": None,
+            "announces": True,
             "streams": text_array(self.streams),
             "versions": bigint_array(self.versions),
             "topics": text_array(self.topics),
@@ -134,6 +145,9 @@ class JournalWriter:
         self._overdue_at: float | None = None
         self._has_standby = False
         """Whether a commit of the transaction that `lock` began waits for a synchronous standby."""
+        self._announce_at = 0.0
+        self.owes_announcement = False
+        """Whether followers may not have been told of the newest commit. Call `announce` if no other follows soon."""
 
     @property
     def is_overdue(self) -> bool:
@@ -204,7 +218,8 @@ class JournalWriter:
         with self._asking(values) as statements:
             if statements.connection.pgconn.transaction_status != TransactionStatus.IDLE:
                 raise AssertionError("what is appended within another transaction is not committed by itself")
-            return statements.run(self._appending(values)).ntuples == 1
+            appending = self._appending(values)
+            return self._is_appended(appending, statements.run(appending))
 
     def append_locked(self, values: Mapping[str, Any]) -> None:
         """Append rows in the transaction that `lock` began, and ask for its commit. One round trip.
@@ -213,11 +228,18 @@ class JournalWriter:
         recorded.
         """
         with self._asking(values) as statements:
-            appended, _ = statements.run_together(self._appending(values), Bound(_COMMIT, {}))
-            if not appended.ntuples:
+            appending = self._appending(values)
+            appended, _ = statements.run_together(appending, Bound(_COMMIT, {}))
+            if not self._is_appended(appending, appended):
                 if self._timekeeping.max_difference_seconds is None:
                     raise AssertionError("rows do not begin at the head that was locked")
                 raise ClockDiffers
+
+    def announce(self) -> None:
+        """Tell followers how far the journal is."""
+        with self._asking() as statements:
+            statements.run(Bound(_ANNOUNCE, {"channel": self._database.journal_channel}))
+        self._announced()
 
     def contains(self, rows: Rows) -> bool:
         """Tell whether the journal holds these rows. The caller holds the head's lock, so nothing is in flight.
@@ -239,19 +261,35 @@ class JournalWriter:
             statements.run(Bound(_COMMIT if self._has_standby else _ROLLBACK, {}))
 
     def disconnect(self) -> None:
-        """Close the connection. The next call opens another."""
+        """Close the connection. The next call opens another.
+
+        What is unannounced stays so: followers also look by themselves.
+        """
+        self.owes_announcement = False
         statements, self._statements = self._statements, None
         if statements is not None:
             statements.connection.close()
 
     def _appending(self, values: Mapping[str, Any]) -> Bound:
+        self.owes_announcement = True
+        now = monotonic()
         wanted = {
             **values,
             "channel": self._database.journal_channel,
             "limit": self._timekeeping.max_difference_seconds,
-            "age_seconds": monotonic() - values["read_at_seconds"],
+            "age_seconds": now - values["read_at_seconds"],
+            "announces": now >= self._announce_at,
         }
         return Bound(_APPEND, wanted)
+
+    def _is_appended(self, appending: Bound, appended: PGresult) -> bool:
+        if appended.ntuples and appending.values["announces"]:
+            self._announced()
+        return appended.ntuples == 1
+
+    def _announced(self) -> None:
+        self._announce_at = monotonic() + ANNOUNCE_SECONDS
+        self.owes_announcement = False
 
     @contextmanager
     def _asking(self, values: Mapping[str, Any] | None = None) -> Iterator[Statements]:

@@ -1,7 +1,7 @@
-"""The journal listener: hears on a connection that has other work what others announce, above all each commit.
+"""The journal listener: hears on a connection that has other work what others announce, above all commits.
 
-PostgreSQL wakes every listening session for every commit, so a process that follows the journal needs no session more
-for it. What is announced while the process does other things waits in the connection, and wakes nobody.
+PostgreSQL wakes every listening session for every announcement, so a process that follows the journal needs no session
+more for it. What is announced while the process does other things waits in the connection, and wakes nobody.
 """
 
 from collections.abc import Iterable

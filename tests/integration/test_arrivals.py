@@ -17,6 +17,7 @@ pytestmark = pytest.mark.integration
 def test_who_waits_is_woken_by_a_commit(database: Database, owner: Connection[Any]) -> None:
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
+    with running(database) as ledger:
         listener = JournalListener(owner, database)
         heard: list[int] = []
         waiting = threading.Thread(
@@ -31,6 +32,7 @@ def test_who_waits_is_woken_by_a_commit(database: Database, owner: Connection[An
 def test_what_came_meanwhile_is_heard_once(database: Database, owner: Connection[Any]) -> None:
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
+    with running(database) as ledger:
         listener = JournalListener(owner, database, "others")
         position = ledger.perform(transfer("a", "b", 1)).position
         owner.execute("NOTIFY others, 'something'")

@@ -79,6 +79,7 @@ def append(connection: Connection[Any], rows: Sequence[tuple[str, bytes, int | N
             "age_seconds": 0.0,
             "limit": None,
             "channel": "test",
+            "announces": True,
             "streams": text_array(streams),
             "versions": bigint_array([1] * len(rows)),
             "topics": text_array([topic for topic, _, _ in rows]),
