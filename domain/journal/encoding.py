@@ -7,11 +7,12 @@ writers of this project encode: the same bytes as they are stored (domain/journa
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import MsgspecError, Raw, Struct
+from msgspec import Meta, MsgspecError, Raw, Struct, defstruct
 from msgspec.json import Decoder
+from msgspec.structs import fields
 
 from domain.journal.abbreviations import abbreviated_data, abbreviated_envelope, begin, whole_data
 from domain.journal.short_forms import SHORT_FORMS, envelope_in_short
@@ -89,6 +90,11 @@ def decode(stream: str, version: int, topic: str, state: bytes, position: int) -
     if event_type is None:
         raise NewerVersion(f"event {position} has the unknown topic {topic}")
     try:
+        current = _decoder_of_current(event_type)(state)
+        return Recorded(stream, version, position, _envelope(current), current.data)
+    except _UNDECODABLE:  # perhaps it has an older version
+        pass
+    try:
         stored = _decode_stored(state)
         return Recorded(stream, version, position, _envelope(stored), _event(event_type, stored))
     except _UNDECODABLE as error:
@@ -116,7 +122,7 @@ def _is_newer(event_type: type[Event], state: bytes) -> bool:
         return False
 
 
-def _envelope(stored: _Stored) -> Envelope:
+def _envelope(stored: Any) -> Envelope:
     return Envelope(
         stored.recorded_at,
         stored.actor,
@@ -125,6 +131,16 @@ def _envelope(stored: _Stored) -> Envelope:
         stored.idempotency_key,
         stored.traceparent,
     )
+
+
+@cache
+def _decoder_of_current(event_type: type[Event]) -> Callable[[bytes], Any]:
+    """Return the decoder of states in the current version of a type. To decode the data apart takes a third longer."""
+    only = Annotated[int, Meta(ge=event_type.class_version, le=event_type.class_version)]
+    envelope = [(field.name, field.type) for field in fields(Envelope)]
+    # In the order in which they are stored: so each is found at once.
+    members = [("class_version", only), *envelope, ("data", event_type)]
+    return Decoder(defstruct(event_type.__name__, members, frozen=True, gc=False)).decode
 
 
 def _event(event_type: type[Event], stored: _Stored) -> Event:

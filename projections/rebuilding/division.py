@@ -1,8 +1,8 @@
 """How the filling of several versions is divided into portions, each for one process.
 
 For a portion the journal is read once, and each event is decoded once. So projections that read the same events are
-filled together. That makes few portions of nearly the same size; for more processes, streams are divided into parts as
-well. Each part reads much of what the others read, so there are no more than needed.
+filled together, and there are no more portions than processes if that can be. For more processes, streams are divided
+into parts as well. Each part reads much of what the others read, so there are no more than needed.
 """
 
 from collections import defaultdict
@@ -65,10 +65,11 @@ def divide(
     by_name = {rebuild.name: rebuild for rebuild in rebuilds}
     sizes: dict[str, int] = dict(_SQL["sizes"].rows(connection, {"names": list(by_name)}))
     groups = grouped([projections[name] for name in by_name], sizes, workers)
-    parts_each = -(-workers // len({(group[0].by_stream and group[0].name) for group in groups}))
+    divisible = sum(map(_is_divisible, groups))
+    parts_each = -(-workers // (divisible + (divisible < len(groups))))
     portions: list[Portion] = []
     for group in groups:
-        parts = parts_each if group[0].by_stream else 1
+        parts = parts_each if _is_divisible(group) else 1
         divided: dict[Division, list[Rebuild]] = defaultdict(list)
         for projection in group:
             rebuild = by_name[projection.name]
@@ -80,7 +81,7 @@ def divide(
     return sorted(
         portions,
         key=lambda portion: (
-            projections[portion.rebuilds[0].name].by_stream,
+            _is_divisible([projections[name] for name, _ in portion.versions]),
             -sum(sizes.get(name, 0) for name, _ in portion.versions),
         ),
     )
@@ -92,14 +93,24 @@ def grouped(
     """Return the groups of projections that are filled together, given the sizes of their tables in pages.
 
     Those that can be divided into parts form two groups: those of which the tables are largest, with all that read the
-    same events, and the others. Those that cannot form one, or are each alone if there are many workers.
+    same events, and the others. Those that cannot form one, or are each alone if there are many workers. If there are
+    fewer workers than groups, these read the journal with one of the others.
     """
     of_streams = _readers_of_the_same([projection for projection in projections if projection.by_stream])
     of_streams.sort(key=lambda group: -sum(sizes.get(projection.name, 0) for projection in group))
     others = [projection for group in of_streams[1:] for projection in group]
     undivided = [projection for projection in projections if not projection.by_stream]
     apart = [[projection] for projection in undivided] if workers >= MANY_WORKERS else [undivided]
-    return [group for group in (*of_streams[:1], others, *apart) if group]
+    groups = [group for group in (*of_streams[:1], others, *apart) if group]
+    while workers < min(len(groups), MANY_WORKERS):
+        *groups, last, added = groups
+        groups.append(last + added)
+    return groups
+
+
+def _is_divisible(group: Collection[Projection]) -> bool:
+    """Tell whether what a group reads can be divided into parts by streams."""
+    return all(projection.by_stream for projection in group)
 
 
 def _readers_of_the_same(projections: Collection[Projection]) -> list[list[Projection]]:

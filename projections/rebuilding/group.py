@@ -55,6 +55,8 @@ class Group:
         self._is_ended = False
         self._over = threading.Event()
         self._connections: set[Connection[Any]] = set()
+        self._idle: SimpleQueue[Connection[Any]] = SimpleQueue()
+        """The connections that nobody uses at the moment. To open one takes 10 ms of the machine's time."""
         self._rebuilds = {rebuild.name: rebuild for rebuild in rebuilds}
         self._rates = {rebuild.name: (rebuild.position, Rate(RATE_SECONDS)) for rebuild in rebuilds}
         self._portions: deque[Portion] = deque()
@@ -99,6 +101,8 @@ class Group:
             self._note(error, tuple(self._rebuilds.values()))
         finally:
             self._end_processes()
+            for connection in self._connections:
+                connection.close()
             self._rebuilds.clear()
 
     def _begin(self, connection: Connection[Any]) -> None:
@@ -201,7 +205,7 @@ class Group:
                 _SQL["unite"].run(connection, {"name": rebuild.name, "version": rebuild.version})
                 if find_rebuild(connection, rebuild.name, rebuild.version).state in UNDER_WAY:
                     projection = self._known[rebuild.name]
-                    Switching(self._database, connection, projection, rebuild, self._go_on).run()
+                    Switching(self._connect, connection, projection, rebuild, self._go_on).run()
         except Interrupted:
             pass
         except Exception as error:  # noqa: BLE001
@@ -225,10 +229,17 @@ class Group:
 
     @contextmanager
     def _connect(self) -> Iterator[Connection[Any]]:
-        with self._database.connect("tallystick rebuild") as connection:
-            open_session(connection)
+        """Yield a connection for rebuilding. It is kept for others, unless this one ends with an exception."""
+        try:
+            connection = self._idle.get_nowait()
+        except Empty:
+            connection = self._database.connect("tallystick rebuild")
             self._connections.add(connection)
-            try:
-                yield connection
-            finally:
-                self._connections.discard(connection)
+        try:
+            open_session(connection)
+            yield connection
+        except BaseException:
+            self._connections.discard(connection)
+            connection.close()
+            raise
+        self._idle.put(connection)

@@ -6,7 +6,7 @@ same code applies later events to both, and the switch happens where they meet a
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -15,9 +15,8 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 from pydantic_core import to_json
 
-from domain.journal.database import Database
 from domain.journal.queries import load
-from domain.journal.silence import LOST, bound_transactions
+from domain.journal.silence import LOST
 from projections.engine.batches import Claim, advance, read_batch, take_over
 from projections.engine.comparison import TableComparison, compare
 from projections.engine.live_version import one_instant
@@ -54,17 +53,17 @@ class Live(NamedTuple):
 
 
 class Switching:
-    """Takes one filled version from filled to live, on a connection of its own."""
+    """Takes one filled version from filled to live, on a connection of its own, and on another while it compares."""
 
     def __init__(
         self,
-        database: Database,
+        connect: Callable[[], AbstractContextManager[Connection[Any]]],
         connection: Connection[Any],
         projection: Projection,
         rebuild: Rebuild,
         go_on: Callable[[], bool],
     ) -> None:
-        self._database = database
+        self._connect = connect
         self._connection = connection
         self._projection = projection
         self._version = rebuild.version
@@ -158,9 +157,9 @@ class Switching:
 
     def _pin_live(self, pinned: ExitStack) -> None:
         """Hold the live version at its position until the stack is closed."""
-        connection = pinned.enter_context(self._database.connect("tallystick rebuild"))
-        bound_transactions(connection, PINNED_SECONDS)
+        connection = pinned.enter_context(self._connect())
         pinned.enter_context(connection.transaction())
+        _SQL["bound"].run(connection, {"silence": f"{PINNED_SECONDS}s"})
         _SQL["lock_version"].run(connection, {**self._named, "version": self._live().version})
 
     def _expected(self, live: Live) -> str | None:

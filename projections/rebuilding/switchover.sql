@@ -1,6 +1,10 @@
 -- name: durable
 SET LOCAL synchronous_commit = on;
 
+-- name: bound
+-- For the transaction that holds the live version while another session catches up.
+SELECT set_config('idle_in_transaction_session_timeout', %(silence)s::text, true);
+
 -- name: live
 SELECT version, position, state FROM projection_versions
 WHERE name = %(name)s AND shape = %(shape)s AND live;

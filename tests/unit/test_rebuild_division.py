@@ -17,12 +17,18 @@ def topics_of(group: list[Projection]) -> set[str]:
     return {topic for one in group for topic in (*one.topics, *one.non_initial_topics)}
 
 
+LARGEST = {"transactions", "entries", "due"}
+OTHERS = {"balances", "ledgers", "payouts"}
+OF_ALL_EVENTS = {"event_index", "seals", "outbox"}
+
+
 def test_those_that_read_the_same_are_filled_together_and_the_largest_apart_from_the_others() -> None:
-    assert names_of(grouped(PROJECTIONS.values(), SIZES, 2)) == [
-        {"transactions", "entries", "due"},
-        {"balances", "ledgers", "payouts"},
-        {"event_index", "seals", "outbox"},
-    ]
+    assert names_of(grouped(PROJECTIONS.values(), SIZES, 3)) == [LARGEST, OTHERS, OF_ALL_EVENTS]
+
+
+def test_there_are_no_more_groups_than_few_workers() -> None:
+    assert names_of(grouped(PROJECTIONS.values(), SIZES, 2)) == [LARGEST, OTHERS | OF_ALL_EVENTS]
+    assert names_of(grouped(PROJECTIONS.values(), SIZES, 1)) == [LARGEST | OTHERS | OF_ALL_EVENTS]
 
 
 def test_those_that_cannot_be_divided_are_each_alone_if_there_are_many_workers() -> None:
@@ -38,10 +44,9 @@ def test_one_projection_is_one_group(name: str) -> None:
     assert names_of(grouped([PROJECTIONS[name]], {}, 2)) == [{name}]
 
 
-@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
 def test_each_is_in_one_group_and_no_event_of_streams_is_decoded_in_two(workers: int) -> None:
     groups = grouped(PROJECTIONS.values(), {}, workers)
     assert sorted(one.name for group in groups for one in group) == sorted(PROJECTIONS)
-    assert all(len({one.by_stream for one in group}) == 1 for group in groups)
-    of_streams = [topics_of(group) for group in groups if group[0].by_stream]
-    assert sum(map(len, of_streams)) == len(set().union(*of_streams))
+    topics = [topics_of(group) for group in groups]
+    assert sum(map(len, topics)) == len(set().union(*topics))

@@ -158,8 +158,13 @@ def test_a_journal_that_cannot_be_read_is_not_rebuilt_from(
 
 
 @pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize(("workers", "of_streams"), [(1, 1), (2, 1), (6, 2)])
 def test_parts_that_are_filled_by_several_processes_are_the_whole(
-    database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+    database: Database,
+    owner: Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+    of_streams: int,
 ) -> None:
     fill(database, owner)
     monkeypatch.setattr(division, "SHORT_EVENTS", 0)
@@ -169,11 +174,11 @@ def test_parts_that_are_filled_by_several_processes_are_the_whole(
         rows = owner.execute("SELECT name, number, parts FROM rebuild_parts").fetchall()
         seen.update(f"{name} {number} of {parts}" for name, number, parts in rows)
 
-    found = rebuild_together(database, list(PROJECTIONS), report=report, workers=6)
+    found = rebuild_together(database, list(PROJECTIONS), report=report, workers=workers)
     assert [(one.name, one.state, one.equal) for one in found] == [
         (name, "switched", True) for name in PROJECTIONS
     ]
-    parts = {name: 2 if projection.by_stream else 1 for name, projection in PROJECTIONS.items()}
+    parts = {name: of_streams if projection.by_stream else 1 for name, projection in PROJECTIONS.items()}
     assert seen == {f"{name} {number} of {of}" for name, of in parts.items() for number in range(of)}
 
 
