@@ -54,5 +54,6 @@ def opened(inside: socket.socket) -> list[socket.socket]:
             return found
         for descriptor in descriptors:
             end = socket.socket(fileno=descriptor)
+            end.set_inheritable(False)
             end.setblocking(False)
             found.append(end)

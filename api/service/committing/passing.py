@@ -7,7 +7,7 @@ carry out a change after a later one. For the same reason a keyed command that i
 answered so: it may be recorded yet.
 
 **Hanging.** A process that answers commands late is waited for as long as it says that it runs, because its own callers
-wait as long (`domain/commit/patience.py`). One that says nothing for about two seconds hangs. Deadlines count from the
+wait as long (`domain/commit/patience.py`). One that says nothing for four seconds hangs. Deadlines count from the
 request, so that its callers are answered in time.
 """
 
@@ -31,7 +31,7 @@ from domain.model.errors import JournalUnavailable, LedgerError
 LOOK_SECONDS = 0.5
 """How often a process that owes answers is asked whether it runs."""
 
-LOOKS_UNTIL_HUNG = 4
+LOOKS_UNTIL_HUNG = 8
 """After so many looks without a word it hangs. Looks are counted: if this process was stopped, no time has passed."""
 
 KNOCK_AGAIN_SECONDS = 0.2
@@ -108,7 +108,6 @@ class PassedOn:
 
     def decide_again(self, sent: Sent) -> None:
         """Answer commands of which nobody knows what became of them."""
-        self._position = 0
         known = [sent.dry_run or command.own_stream is not None for command in sent.commands]
         again = [command for command, is_known in zip(sent.commands, known, strict=True) if is_known]
 
@@ -193,14 +192,13 @@ class Way(asyncio.Protocol):
             _log.info("another process commits")
         for message in self._incoming.messages(data):
             for answered in message:
-                sent = self._forget(answered.number)
-                sent.commit.answered(sent, answered)
+                self._give(self._forget(answered.number), answered)
 
     def connection_lost(self, _: Exception | None) -> None:
         """Decide what is not answered, and knock again."""
         was_open, self.is_open, self._transport = self.is_open, False, None
         if was_open and not self._stopping:
-            _log.warning("this process commits by itself", in_doubt=self._commands)
+            _log.info("this process commits by itself", commands_in_doubt=self._commands)
         for number in list(self._sent):
             sent = self._forget(number)
             sent.commit.decide_again(sent)
@@ -213,7 +211,12 @@ class Way(asyncio.Protocol):
         self._number += 1
         _, commands, _, all_or_none, dry_run, asked_at_seconds, _ = sent
         asked = Asked(self._number, installation, commands, all_or_none, dry_run, asked_at_seconds)
-        message = encode([asked])
+        try:
+            message = encode([asked])
+        except Exception:  # noqa: BLE001  whatever it is, the commands can be decided here
+            _log.exception("commands could not be passed on")
+            sent.commit.decide_here(sent)
+            return
         self._sent[self._number] = sent._replace(size=len(message))
         self._commands += len(commands)
         self._bytes += len(message)
@@ -222,6 +225,12 @@ class Way(asyncio.Protocol):
             self._is_looking = True
             self._looks = 0
             self._loop.call_later(LOOK_SECONDS, self._look)
+
+    def _give(self, sent: Sent, answered: Answered) -> None:
+        try:
+            sent.commit.answered(sent, answered)
+        except Exception:  # noqa: BLE001  a fault in one caller's `reply` must not concern the others
+            _log.exception("reply failed")
 
     def _forget(self, number: int) -> Sent:
         sent = self._sent.pop(number)

@@ -9,11 +9,15 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import cast
 
+import structlog
+
 from api.service.committing.door import opened
 from api.service.committing.messages import BEAT, Answered, Asked, Incoming, encode, tellable
 from domain.commit.decider import Result
 from domain.commit.interface import Commit
 from domain.model.errors import JournalUnavailable, LedgerError
+
+_log = structlog.get_logger(__name__)
 
 
 class Committer:
@@ -120,4 +124,8 @@ class Other(asyncio.Protocol):
             answer if answer.results is None else answer._replace(results=tellable(answer.results))
             for answer in answers
         ]
-        self._transport.write(encode(told))
+        try:
+            self._transport.write(encode(told))
+        except Exception:  # noqa: BLE001  whatever it is, the other process finds out what became of its commands
+            _log.exception("results could not be told")
+            self._transport.abort()
