@@ -25,7 +25,7 @@ from api.service.committing.messages import BEAT, Answered, Asked, Incoming, enc
 from domain.commit.decider import Reply, Result
 from domain.commit.interface import Commit
 from domain.commit.queue import MAX_WAITING_BYTES, MAX_WAITING_COMMANDS
-from domain.model.commands import Command
+from domain.model.commands import Command, Outcome
 from domain.model.errors import JournalUnavailable, LedgerError
 
 LOOK_SECONDS = 0.5
@@ -109,6 +109,8 @@ class PassedOn:
     def decide_again(self, sent: Sent) -> None:
         """Answer commands of which nobody knows what became of them."""
         known = [sent.dry_run or command.own_stream is not None for command in sent.commands]
+        if sent.all_or_none and not all(known):
+            known = [False] * len(known)
         again = [command for command, is_known in zip(sent.commands, known, strict=True) if is_known]
 
         def reply(results: Sequence[Result]) -> None:
@@ -274,4 +276,6 @@ def _in_doubt() -> JournalUnavailable:
 
 def _certain(result: Result) -> Result:
     """Return a result that stands whatever the other process still does: what is recorded stays so, a refusal not."""
-    return _in_doubt() if isinstance(result, Exception) else result
+    if isinstance(result, Outcome | JournalUnavailable):
+        return result
+    return _in_doubt()
