@@ -94,7 +94,7 @@ class SubmissionQueue:
                 self._later_commands += len(commands)
                 last = partial(self._reply_to_last, reply, weight)
                 ChunkedSubmission(
-                    commands, last, MAX_BATCH_COMMANDS, self._put_later, self._forget_later
+                    commands, last, MAX_BATCH_COMMANDS, self._put_later, self._forget_later, asked_at_seconds
                 ).begin()
 
     def collect(self, committing: "Future[None] | None" = None) -> list[Submission]:
