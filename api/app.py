@@ -20,6 +20,9 @@ from api.security.callback_signatures import Signatures
 from api.service.believed_keys import BelievedKeys
 from api.service.body_room import AnswerRoom, BodyRoom
 from api.service.checkpoint_watch import CheckpointWatch
+from api.service.committing.door import Door
+from api.service.committing.passing import PassedOn, Way
+from api.service.committing.taking import Committer
 from api.service.connections import POOL_SIZE
 from api.service.figures import FiguresReader
 from api.service.installations import Installations
@@ -95,9 +98,10 @@ def _document() -> dict[str, Any]:
     return with_messages(with_events(document([endpoint.declared for endpoint in ENDPOINTS])))
 
 
-def create_app(settings: Settings, tracer: Tracer | None = None) -> Application:
+def create_app(settings: Settings, tracer: Tracer | None = None, door: Door | None = None) -> Application:
     """Return the application of one process. Its lifespan opens and closes everything that it uses, the tracer too.
 
+    `door` is this process's side of the door between several, of which one commits for all.
     Raises `ValueError` if the settings name no database.
     """
     placed = settings.placed()
@@ -105,7 +109,10 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Application:
     @asynccontextmanager
     async def lifespan(app: Application) -> AsyncIterator[dict[str, Any]]:
         shared = _shared(settings, placed, cache(lambda: to_json(app.openapi())), tracer)
+        together = _together(door, shared.applications) if door else None
         installations = _start(settings, placed, shared)
+        if together is not None:
+            together.start()
         learning = asyncio.ensure_future(installations.learn())
         try:
             yield {"service": installations.home, "installations": installations}
@@ -114,6 +121,8 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Application:
             if shared.replica is not None:
                 await shared.replica.close()
             await asyncio.get_running_loop().run_in_executor(None, _stop, installations, shared)
+            if together is not None:
+                together.stop()
 
     return Application(cors_origins=settings.allowed_origins, lifespan=lifespan, tracer=tracer)
 
@@ -165,6 +174,16 @@ def _shared(
         RequestLog(),
         _replica(settings) if settings.read_only else None,
     )
+
+
+def _together(door: Door, applications: Mapping[str, LedgerApplication]) -> Committer | Way:
+    """Return what connects this process with the others. If another one commits, commands are passed on to it."""
+    if door.is_inside:
+        return Committer(door.side, {name: ledger.group_commit for name, ledger in applications.items()})
+    way = Way(door.side)
+    for name, ledger in applications.items():
+        ledger.commit = PassedOn(ledger.group_commit, way, name)
+    return way
 
 
 def _start(settings: Settings, placed: Sequence[Installation], shared: Shared) -> Installations:

@@ -15,6 +15,7 @@ from psycopg import Connection
 
 from domain.commit.decider import Result
 from domain.commit.group_commit import GroupCommit
+from domain.commit.interface import Commit
 from domain.journal.database import Database, ReadOnlyDatabase
 from domain.journal.eventsourcing.factory import (
     DATABASE_URL,
@@ -90,6 +91,8 @@ class LedgerApplication(Application[str]):
         self.datastore: JournalDatastore = self.factory.datastore
         """The pool of reader connections. Their rows are dictionaries."""
         self.group_commit = GroupCommit(database, clock, observe, max_clock_difference_seconds, tracer)
+        self.commit: Commit = self.group_commit
+        """What takes the commands: this process's own group commit, unless another process commits for it."""
         self._clock = clock
 
     def start(self) -> None:
@@ -106,7 +109,7 @@ class LedgerApplication(Application[str]):
     ) -> "Future[Sequence[Result]]":
         """Queue commands and return a future of their results, which is set once they are durable."""
         results: Future[Sequence[Result]] = Future()
-        self.group_commit.submit(commands, results.set_result, all_or_none=all_or_none, dry_run=dry_run)
+        self.commit.submit(commands, results.set_result, all_or_none=all_or_none, dry_run=dry_run)
         return results
 
     def perform(self, command: Command) -> Outcome:

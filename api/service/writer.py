@@ -41,16 +41,16 @@ class Writer:
     @property
     def position(self) -> int:
         """The newest position of the journal that this process's writer knows."""
-        return self._ledger.group_commit.position
+        return self._ledger.commit.position
 
     @property
     def waiting_commands(self) -> int:
         """How many commands wait for the next batch."""
-        return self._ledger.group_commit.waiting_commands + len(self._asked)
+        return self._ledger.commit.waiting_commands + len(self._asked)
 
     def require_room(self) -> None:
         """Raise `Overloaded` if the queue is full, before any work is done on the request."""
-        if self.waiting_commands >= MAX_WAITING_COMMANDS or self._ledger.group_commit.is_full:
+        if self.waiting_commands >= MAX_WAITING_COMMANDS or self._ledger.commit.is_full:
             raise Overloaded
 
     def perform(self, command: Command) -> Waiting:
@@ -76,7 +76,7 @@ class Writer:
         Raises `LedgerMoved` if one of them is refused for it: the others are then told so by the new place.
         """
         together: asyncio.Future[Sequence[Result]] = self._loop.create_future()
-        self._ledger.group_commit.submit(
+        self._ledger.commit.submit(
             commands, partial(self._reply_together, together), all_or_none=all_or_none, dry_run=dry_run
         )
         results = await together
@@ -103,7 +103,7 @@ class Writer:
         asked, self._asked = self._asked, []
         commands = [command for command, _ in asked]
         try:
-            self._ledger.group_commit.submit(commands, partial(self._reply, asked))
+            self._ledger.commit.submit(commands, partial(self._reply, asked))
         except LedgerError as refusal:
             self._deliver(asked, [refusal] * len(asked))
 

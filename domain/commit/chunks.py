@@ -25,14 +25,15 @@ class ChunkedSubmission:
         part_commands: int,
         submit: Callable[[Submission], None],
         forget: Callable[[int], None],
+        asked_at_seconds: float | None = None,
     ) -> None:
-        """`forget` gets the number of commands that will not be submitted."""
+        """`forget` gets the number of commands that will not be submitted. No `asked_at_seconds`: now."""
         self._commands = commands
         self._reply = reply
         self._part_commands = part_commands
         self._submit = submit
         self._forget = forget
-        self._asked_at_seconds = monotonic()
+        self._asked_at_seconds = monotonic() if asked_at_seconds is None else asked_at_seconds
         self._submitted = 0
         self._results: list[Result] = []
         self._given_up: list[Result] = []

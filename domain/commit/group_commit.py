@@ -118,7 +118,13 @@ class GroupCommit:
         self._reader_ahead.disconnect()
 
     def submit(
-        self, commands: Sequence[Command], reply: Reply, *, all_or_none: bool = False, dry_run: bool = False
+        self,
+        commands: Sequence[Command],
+        reply: Reply,
+        *,
+        all_or_none: bool = False,
+        dry_run: bool = False,
+        asked_at_seconds: float | None = None,
     ) -> None:
         """Queue commands to be decided in order, in one transaction.
 
@@ -128,13 +134,16 @@ class GroupCommit:
         `PATIENCE_SECONDS` are over, `reply` is called in another thread, with `JournalUnavailable` for each command: it
         is then not known whether they were recorded. With `all_or_none`, the first refused command, by an exception or
         by a rule, undoes all of them, and each gets the same `BatchRejected`. A `dry_run` is decided as if it were to
-        be recorded, then undone. Without commands, `reply` is called at once, with no results. Raises
+        be recorded, then undone. `asked_at_seconds` is when they were asked for, by the monotonic clock, if that was
+        before: patience counts from then. Without commands, `reply` is called at once, with no results. Raises
         `JournalUnavailable` once stopping, and `Overloaded` if too many commands wait.
         """
         if not commands:  # nothing would wake the writer
             reply(())
             return
-        self._queue.put(commands, reply, all_or_none=all_or_none, dry_run=dry_run)
+        self._queue.put(
+            commands, reply, all_or_none=all_or_none, dry_run=dry_run, asked_at_seconds=asked_at_seconds
+        )
 
     def _reason(self) -> str | None:
         """Return why nothing is recorded now, or None if all is well."""

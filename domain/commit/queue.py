@@ -67,7 +67,13 @@ class SubmissionQueue:
         return self.waiting_commands >= MAX_WAITING_COMMANDS or self._waiting_bytes >= MAX_WAITING_BYTES
 
     def put(
-        self, commands: Sequence[Command], reply: Reply, *, all_or_none: bool = False, dry_run: bool = False
+        self,
+        commands: Sequence[Command],
+        reply: Reply,
+        *,
+        all_or_none: bool = False,
+        dry_run: bool = False,
+        asked_at_seconds: float | None = None,
     ) -> None:
         """Queue commands; see `GroupCommit.submit`.
 
@@ -82,12 +88,13 @@ class SubmissionQueue:
             weight = weight_of_commands(commands)
             self._waiting_bytes += weight
             if len(commands) <= MAX_BATCH_COMMANDS or all_or_none or dry_run:
-                self._put(Submission(commands, reply, all_or_none, dry_run, monotonic(), weight))
+                asked_at_seconds = monotonic() if asked_at_seconds is None else asked_at_seconds
+                self._put(Submission(commands, reply, all_or_none, dry_run, asked_at_seconds, weight))
             else:
                 self._later_commands += len(commands)
                 last = partial(self._reply_to_last, reply, weight)
                 ChunkedSubmission(
-                    commands, last, MAX_BATCH_COMMANDS, self._put_later, self._forget_later
+                    commands, last, MAX_BATCH_COMMANDS, self._put_later, self._forget_later, asked_at_seconds
                 ).begin()
 
     def collect(self, committing: "Future[None] | None" = None) -> list[Submission]:

@@ -24,6 +24,10 @@ class LedgerError(Exception):
         self.details: dict[str, Any] = details
         super().__init__(self.detail)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, also in another process, has the same attributes. It is not made anew from arguments."""
+        return _again, (type(self), self.args), self.__dict__
+
     @classmethod
     def explanation(cls) -> str:
         """Return the general meaning of the code, in words, without anything from the request."""
@@ -276,6 +280,7 @@ class JournalUnavailable(Unavailable):
             "The clocks of this server and of the database differ by more than is allowed, so nothing was recorded:"
             " `tallystick doctor` says by how much."
         ),
+        "interrupted": "The process that was to record it stopped working meanwhile, and may still do so.",
         "stopping": "This server is stopping and takes no more requests.",
         "replay": (
             "This server reads a copy, which had to apply what the primary has done and ended this read twice: ask"
@@ -302,6 +307,10 @@ class LedgerMoved(LedgerError):
 
     def __init__(self, installation: str) -> None:
         super().__init__(installation=installation)
+
+
+def _again(refusal: type[LedgerError], args: tuple[Any, ...]) -> LedgerError:
+    return refusal.__new__(refusal, *args)
 
 
 # The order of api/README.md, Problems: of several refusals of one request, the first in this list is given.

@@ -27,6 +27,7 @@ from scripts.bench.report.comparisons import (
     PROJECTORS,
     PUBLISHED,
     STANDARD,
+    WORKERS,
     ContestantComparison,
     chosen,
 )
@@ -57,6 +58,7 @@ ASKED_FOR_BY = {
     "--published": PUBLISHED,
     "--contention": CONTENTION,
     "--projectors": PROJECTORS,
+    "--workers": WORKERS,
     "--plot": CONCURRENCY,
     "--growth": GROWTH,
     "--console": CONSOLE,
@@ -96,6 +98,9 @@ def bench(
     of_projectors: Annotated[
         bool,
         typer.Option("--projectors", help="Measure the projections in 1, 2 and 4 processes, and kill one."),
+    ] = False,
+    of_workers: Annotated[
+        bool, typer.Option("--workers", help="Measure single transfers with 1, 2 and 4 API processes.")
     ] = False,
     plot_file: Annotated[
         Path | None,
@@ -137,6 +142,7 @@ def bench(
         "--published": of_peers,
         "--contention": of_contention,
         "--projectors": of_projectors,
+        "--workers": of_workers,
         "--plot": plot_file is not None,
         "--growth": of_growth,
         "--console": of_console,

@@ -21,6 +21,7 @@ from scripts.bench.stages.published import published, published_http
 from scripts.bench.stages.replaying import replaying
 from scripts.bench.stages.stage import Stage
 from scripts.bench.stages.statements import statements
+from scripts.bench.stages.workers import workers
 
 
 class Size(NamedTuple):
@@ -67,6 +68,7 @@ def measure_stages(
         "published-http": lambda: published_http(url, size.accounts),
         "contention": lambda: contended(url, size.contended_accounts),
         "projectors": lambda: projectors(url, size.accounts),
+        "workers": lambda: workers(url, size.accounts),
         "concurrency": lambda: concurrency(url, size.accounts),
         "growth": lambda: growth(url, size.accounts, size.events, size.small_events),
         "console": lambda: console_pages(url, size.accounts, size.events),

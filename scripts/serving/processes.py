@@ -1,6 +1,7 @@
 """The processes the supervisor keeps running.
 
-`python -m scripts.serving.processes api FD` runs one; so do `… projector NUMBER OF` and `… publisher`.
+`python -m scripts.serving.processes api FD` runs one; so do `… projector NUMBER OF` and `… publisher`. Of several API
+processes, each has a side of a door too (api/service/committing/door.py): `… api FD inside FD` or `… outside FD`.
 """
 
 import ctypes
@@ -45,6 +46,8 @@ def main() -> None:
     match sys.argv[1:]:
         case ["api", listening]:
             run_api(int(listening))
+        case ["api", listening, "inside" | "outside" as side, door]:
+            run_api(int(listening), int(door), is_inside=side == "inside")
         case ["projector", number, shares]:
             run_projector(int(number), int(shares))
         case ["publisher"]:
@@ -126,18 +129,23 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
-def run_api(listening: int) -> None:
-    """Serve HTTP on the parent's listening socket until SIGTERM."""
+def run_api(listening: int, door: int | None = None, *, is_inside: bool = False) -> None:
+    """Serve HTTP on the parent's listening socket until SIGTERM. Of several, that inside the door commits for all."""
     import uvicorn
 
     from api.app import create_app
+    from api.service.committing.door import inherited
     from api.settings import Settings
     from scripts.serving.connection_limits import Connections, bound_of_connections
     from scripts.serving.http_protocol import WholeAnswers
     from scripts.serving.telemetry import start_tracer
 
     config = uvicorn.Config(
-        create_app(Settings(), start_tracer("api", os.environ)),
+        create_app(
+            Settings(),
+            start_tracer("api", os.environ),
+            None if door is None else inherited(door, is_inside=is_inside),
+        ),
         loop="uvloop",
         http=cast(Any, partial(WholeAnswers, Connections(bound_of_connections()))),
         ws="none",

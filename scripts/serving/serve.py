@@ -212,13 +212,13 @@ def _run(
         children = [
             Child(
                 f"api {n + 1}",
-                api,
+                [*api, *door],
                 of_api,
-                [listening.fileno()],
+                [listening.fileno(), *map(int, door[1:])],
                 stop_timeout_seconds=API_STOP_TIMEOUT_SECONDS,
                 group="api",
             )
-            for n in range(settings.workers)
+            for n, door in enumerate(_doors(settings, stack))
         ]
         for installation in placed if projector and not settings.read_only else ():
             shares = settings.projectors_each
@@ -243,6 +243,17 @@ def _run(
             _announce(address, postgres.data_dir if postgres else None)
 
         Supervisor([*children, *simulators], postgres, is_ready, announce).run()
+
+
+def _doors(settings: "Settings", stack: contextlib.ExitStack) -> list[list[str]]:
+    """Return for each API process which side of the door it has: the first is inside. One alone has no door."""
+    from api.service.committing.door import make_door
+
+    if settings.workers == 1 or settings.read_only:
+        return [[] for _ in range(settings.workers)]
+    inside, outside = map(stack.enter_context, make_door())
+    others = [["outside", str(outside.fileno())] for _ in range(settings.workers - 1)]
+    return [["inside", str(inside.fileno())], *others]
 
 
 def places(

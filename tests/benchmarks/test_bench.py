@@ -27,6 +27,7 @@ from scripts.bench.report.comparisons import (
     PROJECTORS,
     PUBLISHED,
     STANDARD,
+    WORKERS,
     ContestantComparison,
     names_of,
 )
@@ -64,10 +65,11 @@ def bench_url(empty_database: Database) -> str:
         (["--published"], PUBLISHED),
         (["--contention"], CONTENTION),
         (["--projectors"], PROJECTORS),
+        (["--workers"], WORKERS),
         (["--growth", "--plot", "plot.svg"], CONCURRENCY + GROWTH),
         (["--console"], CONSOLE),
     ],
-    ids=["standard", "published", "contention", "projectors", "growth and plot", "console"],
+    ids=["standard", "published", "contention", "projectors", "workers", "growth and plot", "console"],
 )
 def test_every_workload_and_yardstick_is_measured_and_the_books_balance(
     bench_url: str, tmp_path: Path, options: list[str], comparisons: tuple[ContestantComparison, ...]

@@ -89,6 +89,16 @@ def an_api_process(service: Service) -> psutil.Process | None:
     return next(iter(service.processes("scripts.serving.processes", "api")), None)
 
 
+def the_one_that_commits(service: Service) -> psutil.Process | None:
+    """The API process that commits for the others."""
+    return next(iter(service.processes("scripts.serving.processes", "api", "inside")), None)
+
+
+def one_that_passes_on(service: Service) -> psutil.Process | None:
+    """An API process that has another commit for it."""
+    return next(iter(service.processes("scripts.serving.processes", "api", "outside")), None)
+
+
 def the_projector(service: Service) -> psutil.Process | None:
     return next(iter(service.processes("scripts.serving.processes", "projector")), None)
 

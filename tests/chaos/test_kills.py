@@ -23,7 +23,8 @@ from tests.chaos.load import (
     KILLS,
     Answer,
     Load,
-    an_api_process,
+    one_that_passes_on,
+    the_one_that_commits,
     the_postmaster,
     the_projector,
 )
@@ -49,7 +50,9 @@ def _url_of(postmaster: psutil.Process) -> str:
 
 
 @pytest.mark.parametrize(
-    "victim", [an_api_process, the_projector, a_backend_of_a_writer, the_postmaster], ids=lambda f: f.__name__
+    "victim",
+    [the_one_that_commits, one_that_passes_on, the_projector, a_backend_of_a_writer, the_postmaster],
+    ids=lambda f: f.__name__,
 )
 def test_nothing_acknowledged_is_lost_and_nothing_applied_twice(
     tmp_path: Path, victim: Callable[[Service], psutil.Process | None]
@@ -80,6 +83,38 @@ def test_nothing_acknowledged_is_lost_and_nothing_applied_twice(
         database = Database(EmbeddedPostgres(tmp_path / "data").url)
         _the_journal_explains(database, load.answers)
         assert service.stop() == 0
+
+
+def test_a_process_that_hangs_while_it_commits_for_others_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """Stopped, and not dead: its connections stay open, and it goes on later with what it was asked for."""
+    with serving(tmp_path / "data", "--workers", "3") as service:
+        with service.client() as client:
+            _open_accounts(client)
+        stopped = the_one_that_commits(service)
+        assert stopped is not None
+        with Load(service) as load:
+            _answered(service, load, 50)
+            stopped.suspend()
+            try:
+                _answered(service, load, 50)
+            finally:
+                stopped.resume()
+            _answered(service, load, 50)
+        assert not load.faults
+        assert stopped.is_running() and "inside" in stopped.cmdline()
+        with service.client() as client:
+            _every_answer_stands(client, load.answers)
+            _projections_agree(client, service)
+        _the_journal_explains(Database(EmbeddedPostgres(tmp_path / "data").url), load.answers)
+        assert service.stop() == 0
+
+
+def _answered(service: Service, load: Load, count: int) -> None:
+    """Wait until so many more requests are answered."""
+    wanted, give_up_at = len(load.answers) + count, monotonic() + GIVE_UP_SECONDS
+    while len(load.answers) < wanted:
+        assert service.process.poll() is None and monotonic() < give_up_at, "".join(service.output)
+        sleep(0.01)
 
 
 def _open_accounts(client: httpx2.Client) -> None:

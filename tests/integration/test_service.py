@@ -74,8 +74,9 @@ def test_the_key_is_shown_before_anything_that_may_fail_is_started(database: Dat
         process.communicate(timeout=60)
 
 
-def test_requests_in_flight_are_finished_before_it_stops(tmp_path: Path) -> None:
-    with serving(tmp_path / "data") as service:
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_requests_in_flight_are_finished_before_it_stops(tmp_path: Path, workers: str) -> None:
+    with serving(tmp_path / "data", "--workers", workers) as service:
         with service.client() as client:
             post_ledger(client)
             post_account(client, "a")

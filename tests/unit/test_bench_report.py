@@ -34,7 +34,14 @@ from scripts.bench.report.earlier import (
     report_of,
 )
 from scripts.bench.report.figures import Figures, Measurement, Spread, spread
-from scripts.bench.report.limits import highest, journal_bytes, read_side, read_side_ratio, typical
+from scripts.bench.report.limits import (
+    highest,
+    journal_bytes,
+    processor_ratio,
+    read_side,
+    read_side_ratio,
+    typical,
+)
 from scripts.bench.report.report import document, table
 from scripts.bench.report.results import Results
 from scripts.bench.stages.projectors import Worker, busiest_over_mean, seconds_of
@@ -157,6 +164,15 @@ def test_the_read_side_is_compared_with_that_of_another_workload() -> None:
     assert limit.found(results(ours, theirs)) == pytest.approx(1.5)
     for unknown in (figures("slow", 1), costing({API: 0.2})._replace(name="slow"), figures("other", 1)):
         assert limit.found(results(ours, unknown)) is None
+
+
+def test_the_processor_time_is_compared_with_that_of_another_workload() -> None:
+    ours = costing({API: 0.3, PROJECTOR: 0.06, CLIENT: 9.0})
+    theirs = costing({API: 0.2, PROJECTOR: 0.04})._replace(name="slow")
+    limit = processor_ratio("fast", "slow", 1.15)
+    assert limit.found(results(ours, theirs)) == pytest.approx(1.5)
+    assert limit.found(results(ours, figures("slow", 1))) is None
+    assert limit.found(results(ours)) is None
 
 
 def test_a_share_takes_what_its_process_and_its_session_take() -> None:

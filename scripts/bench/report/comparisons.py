@@ -10,6 +10,7 @@ from typing import NamedTuple
 from scripts.bench.report.figures import Figures, Spread, spread
 from scripts.bench.stages.console_pages import PAGES
 from scripts.bench.stages.projectors import AT_FULL_SPEED, KILLED, SEVERAL, STEADILY
+from scripts.bench.stages.workers import SEVERAL_PROCESSES, WITH_WORKERS
 from scripts.bench.workloads.shapes import contention
 
 
@@ -105,6 +106,14 @@ PROJECTORS = (
 )
 """The projections divided among several processes, and one of these killed."""
 
+WORKERS = tuple(
+    ContestantComparison(
+        "workers", WITH_WORKERS.format(number), WITH_WORKERS.format(1), 1 if number == 2 else None
+    )
+    for number in SEVERAL_PROCESSES
+)
+"""The API in several processes."""
+
 SWEPT_CONNECTIONS = (1, 4, 16, 64, 128, 256)
 
 CONCURRENCY = tuple(
@@ -125,7 +134,7 @@ GROWTH = (
 CONSOLE = tuple(ContestantComparison("console", page, None, None) for page in PAGES)
 """The console's pages beside a large journal. Filling it takes minutes."""
 
-COMPARISONS = (*STANDARD, *PUBLISHED, *CONTENTION, *PROJECTORS, *CONCURRENCY, *GROWTH, *CONSOLE)
+COMPARISONS = (*STANDARD, *PUBLISHED, *CONTENTION, *PROJECTORS, *WORKERS, *CONCURRENCY, *GROWTH, *CONSOLE)
 
 
 def names_of(comparisons: Sequence[ContestantComparison]) -> set[str]:

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from scripts.bench.meters.disk_space import JOURNAL
-from scripts.bench.report.costs import of_read_side
+from scripts.bench.report.costs import of_read_side, of_service
 from scripts.bench.report.results import Results
 from scripts.bench.stages.console_pages import PAGES
 from scripts.bench.stages.projectors import AT_FULL_SPEED, BUSIEST, KILLED, RECOVERED, SEVERAL, STEADILY
+from scripts.bench.stages.workers import SEVERAL_PROCESSES, WITH_WORKERS
 
 
 class Limit(NamedTuple):
@@ -57,6 +58,22 @@ def read_side_ratio(workload: str, yardstick: str, below: float) -> Limit:
     return Limit(workload, "read_side_processor_ratio", below, found)
 
 
+def processor_ratio(workload: str, yardstick: str, below: float) -> Limit:
+    """Return the limit for the processor time that a unit takes in all, as a multiple of a yardstick's."""
+
+    def found(results: Results) -> float | None:
+        ours, theirs = _in_all(results, workload), _in_all(results, yardstick)
+        return ours / theirs if ours is not None and theirs else None
+
+    return Limit(workload, "processor_ratio", below, found)
+
+
+def _in_all(results: Results, workload: str) -> float | None:
+    figures = results.figures.get(workload)
+    used = figures.processor_microseconds if figures else None
+    return of_service(used) if used else None
+
+
 def _of_read_side(results: Results, workload: str) -> float | None:
     figures = results.figures.get(workload)
     used = figures.processor_microseconds if figures else None
@@ -91,6 +108,10 @@ LIMITS = (
     ),
     *(typical(AT_FULL_SPEED.format(number), BUSIEST, 1.15) for number in SEVERAL),
     highest(KILLED, RECOVERED, 5),
+    *(
+        processor_ratio(WITH_WORKERS.format(number), WITH_WORKERS.format(1), 1.15)
+        for number in SEVERAL_PROCESSES
+    ),
     *(highest(page, "p99_milliseconds", 100) for page in PAGES),
 )
 """Every limit."""

@@ -70,12 +70,13 @@ def serving(
     unit: str = "transfers/s",
     *,
     projectors: int = 1,
+    workers: int = 1,
     sent: Sent | None = None,
 ) -> Iterator[ServedLedger]:
     """The service on an installation that has this many accounts. `sent` is what services before it were sent."""
     sent = sent or Sent()
     key = "tk_" + token_urlsafe(32)
-    with service(database, key, projectors) as server, database.connect(BENCH) as connection:
+    with service(database, key, projectors, workers) as server, database.connect(BENCH) as connection:
         meter = ProcessorMeter(server.process_id, SUPERVISOR, connection)
         catch_up = partial(seconds_until_caught_up, connection)
         plan = Plan(server.port, key, CONNECTIONS, 0, accounts, 0)

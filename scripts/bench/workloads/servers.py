@@ -59,13 +59,13 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def service(database: Database, key: str, projectors: int = 1) -> Iterator[Server]:
-    """`tallystick serve` on an ephemeral port with one worker and this many projectors, once it is ready."""
+def service(database: Database, key: str, projectors: int = 1, workers: int = 1) -> Iterator[Server]:
+    """`tallystick serve` on an ephemeral port with this many workers and projectors, once it is ready."""
     settings = {
         "TALLYSTICK_DATABASE_URL": database.url,
         "TALLYSTICK_SCHEMA": database.schema,
         "TALLYSTICK_BOOTSTRAP_KEY": key,
-        "TALLYSTICK_WORKERS": "1",
+        "TALLYSTICK_WORKERS": str(workers),
         "TALLYSTICK_PROJECTORS": str(projectors),
     }
     with _process(["serve", "--host", "127.0.0.1", "--port", "0"], settings) as (process_id, log):
