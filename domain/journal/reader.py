@@ -1,6 +1,6 @@
 """Reading streams: the fold of an aggregate from its newest snapshot and the events after it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -72,17 +72,6 @@ def whole_rows(stored: Iterable[StoredRow], most_bytes: int | None = None) -> li
                 total_bytes -= len(rows.pop()[3])
             return rows
     return rows
-
-
-def whole_range(
-    connection: Connection[Any], query: Query, wanted: Mapping[str, Any], most_bytes: int
-) -> list[Row]:
-    """Return events of a range with their states made whole, up to the one with which these reach `most_bytes`.
-
-    The query finds them as `with_bases` takes them.
-    """
-    rows = query.rows(connection, wanted, prepare=True, binary=True)
-    return whole_rows(with_bases(connection, rows), most_bytes)
 
 
 def with_bases(connection: Connection[Any], rows: Sequence[StretchRow]) -> list[StoredRow]:

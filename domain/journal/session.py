@@ -62,6 +62,8 @@ class Session(Connection[Any]):
         super().__init__(*arguments, **options)
         self._waits_cut_short: list[str] = []
         self._give_up_at: float | None = None
+        self.statements: Any = None
+        """The statements that were prepared on it by their names (statements.py)."""
         self.add_notice_handler(_noting(self._waits_cut_short))  # which does not know this object: no cycle
 
     def wait(self, gen: PQGen[Found], interval: float = 0.1, timeout: float | None = None) -> Found:
@@ -80,6 +82,17 @@ class Session(Connection[Any]):
             else:
                 self.require_replicated()
                 return found
+
+    def close(self) -> None:
+        """Close the connection, and forget what was prepared on it."""
+        self.statements = None  # which knows this object
+        super().close()
+
+    def _deallocate(self, name: bytes | None) -> PQGen[None]:
+        """Send what the library sends after a rollback and after DDL, which also concerns what it has not prepared."""
+        if name is None and self.statements is not None:
+            self.statements.forget()
+        return super()._deallocate(name)
 
     def require_replicated(self) -> None:
         """Raise `NotReplicated` if the wait of a commit was cut short. For those who use libpq themselves."""

@@ -48,7 +48,7 @@ WHERE before < %(most_bytes)s ORDER BY notification_id;
 
 -- name: recent
 -- Without `base`: it is looked up for each event, and a range has it already, but for the first of its events
--- (`whole_range` looks those up). So whatever is fetched, each command's first event is. A third of PostgreSQL's time.
+-- (`with_bases` looks those up). So whatever is fetched, each command's first event is. A third of PostgreSQL's time.
 SELECT originator_id, originator_version, topic, state, notification_id, shares FROM (
     SELECT originator_id, originator_version, topic, state, notification_id, shares,
         sum(octet_length(state)) OVER (ORDER BY notification_id ROWS UNBOUNDED PRECEDING) - octet_length(state) AS before

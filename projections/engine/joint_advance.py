@@ -15,7 +15,7 @@ from psycopg import Connection
 from domain.journal.arrays import bigint_array, text_array
 from domain.journal.outage import is_lost
 from domain.journal.queries import load
-from domain.journal.silence import pipelined
+from domain.journal.statements import BEGIN, COMMIT, statements_of
 from projections.engine.batches import Claim, EventBatch, free_events
 from projections.engine.dead_letters import writer
 from projections.engine.poison import describe
@@ -53,19 +53,16 @@ def advance_together(connection: Connection[Any], steps: Sequence[Step], channel
     that nothing was written, or that the connection was lost.
     """
     values = _columns(steps, channel)
+    statements = statements_of(connection)
     if not any(step.batch.events for step in steps):
-        rows = _SQL["move"].rows(connection, values, prepare=True)
-        return _taken(steps, rows)
+        return _taken(steps, statements.ask(_SQL["move"], values))
     try:
-        with pipelined(connection):
-            connection.execute("BEGIN")
-            moving = _SQL["move"].run(connection, values, prepare=True)
-            rows = moving.fetchall()
+        _, rows = statements.ask_together((BEGIN, {}), (_SQL["move"], values))
         taken = _taken(steps, rows)
         held = {name: held_streams for name, held_streams, _ in rows}
         for step in taken:
             _write(connection, step, held_streams=held[step.name])
-        connection.execute("COMMIT")
+        statements.ask(COMMIT, {})
     except BaseException:
         if not connection.closed:
             connection.execute("ROLLBACK")

@@ -14,8 +14,8 @@ from psycopg import Connection
 
 from domain.journal.arrays import Array, text_array
 from domain.journal.queries import load
-from domain.journal.reader import Row, whole_range
-from domain.journal.silence import pipelined
+from domain.journal.reader import Row, whole_rows, with_bases
+from domain.journal.statements import statements_of
 from projections.engine.batches import (
     MAX_BATCH_BYTES,
     EventBatch,
@@ -147,13 +147,11 @@ class RecentEvents:
         If all events are fetched, the caller can see by itself whether one is missing.
         """
         wanted = {"after": after, "upto": upto, "most_bytes": MAX_BATCH_BYTES, **self._wanted}
+        asked = [(_SQL["recent"], wanted), (_SQL["count"], wanted)]
         if self._topics["topics"] is None:
-            return whole_range(connection, _SQL["recent"], wanted, MAX_BATCH_BYTES), False
-        with pipelined(connection):
-            counting = _SQL["count"].run(connection, wanted, prepare=True)
-            rows = whole_range(connection, _SQL["recent"], wanted, MAX_BATCH_BYTES)
-            (count,) = counting.fetchone() or (0,)
-        return rows, count == upto - after
+            asked.pop()
+        rows, *counted = statements_of(connection).ask_together(*asked)
+        return whole_rows(with_bases(connection, rows), MAX_BATCH_BYTES), counted == [[(upto - after,)]]
 
     def _excess(self, newest: int) -> int:
         """Return how many of the oldest events to drop. The `newest` ones stay, because a caller is asking for them."""

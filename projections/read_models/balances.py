@@ -14,6 +14,7 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from domain.journal.arrays import bigint_array, text_array
+from domain.journal.statements import statements_of
 from domain.model.accounts import EVENTS, Account, AccountOpened, EntriesMoved, Status, evolve
 from domain.model.events import Event, Recorded
 from domain.model.streams import account_stream
@@ -148,8 +149,10 @@ def _move(connection: Connection[Any], queries: Queries, changed: Collection[Seq
         **dict(zip(_NUMBERS, map(bigint_array, numbers), strict=True)),
     }
     # Planning is a third of the cost of a few rows. For many rows the plan is made anew, for the table's present size.
-    is_planned_once = len(changed) <= MAX_PLANNED_ONCE
-    moved = queries["move"].run(connection, columns, prepare=is_planned_once).rowcount
+    if len(changed) <= MAX_PLANNED_ONCE:
+        moved = statements_of(connection).change(queries["move"], columns)
+    else:
+        moved = queries["move"].run(connection, columns, prepare=False).rowcount
     if moved < len(changed):
         found = queries["find"].rows(connection, {"ledgers": list(ledgers), "addresses": list(addresses)})
         raise _missed(_first_missed(changed, found))

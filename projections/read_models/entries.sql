@@ -79,8 +79,8 @@ COPY entries_v:version (
 INSERT INTO turnovers_v:version AS t (ledger, account, clock, span, until, asset, debits, credits)
 SELECT n.ledger, n.account, n.clock, s.span, s.until, n.asset, sum(n.debits), sum(n.credits)
 FROM unnest(
-    %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
-    %b::text[]::bool[], %b::text[]::numeric[], %b::text[]::numeric[]
+    %(ledgers)b::text[], %(accounts)b::text[], %(assets)b::text[], %(clocks)b::text[], %(minutes)b::text[],
+    %(on_the_minute)b::text[]::bool[], %(debits)b::text[]::numeric[], %(credits)b::text[]::numeric[]
 ) AS n(ledger, account, asset, clock, minute, on_the_minute, debits, credits)
 CROSS JOIN LATERAL (
     SELECT n.minute::timestamptz + CASE WHEN n.on_the_minute THEN '0' ELSE '1 minute' END::interval AS minute,

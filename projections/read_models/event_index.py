@@ -23,6 +23,7 @@ from psycopg.rows import TupleRow
 from domain.journal.arrays import bigint_array, bytea_array
 from domain.journal.queries import Query
 from domain.journal.reader import Row
+from domain.journal.statements import statements_of
 from projections.engine.projection import Projection, Queries
 from projections.read_models.event_keys import Key
 from projections.read_models.event_marks import (
@@ -92,7 +93,7 @@ def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) 
     for part in _parts(rows, BLOCKS):
         slots, marks = zip(*_written(connection, queries, part), strict=True)
         values = {"slots": bigint_array(slots), "marks": bytea_array(marks)}
-        queries["write"].run(connection, values, prepare=True)
+        statements_of(connection).change(queries["write"], values)
 
 
 def _parts(rows: Sequence[Row], level: Level) -> Iterator[Sequence[Row]]:
@@ -130,7 +131,7 @@ def _strip(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) -
     slot = STRIPS.slot(at // STRIPS.positions)
     if at % STRIPS.positions == 0:
         return slot, packed(marks_of(rows))
-    found = queries["read"].rows(connection, {"slot": slot}, prepare=True, binary=True)
+    found = statements_of(connection).ask(queries["read"], {"slot": slot})
     return slot, packed(marks_of(rows, _marks_in(found)))
 
 

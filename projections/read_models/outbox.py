@@ -21,6 +21,7 @@ from psycopg import Connection
 from domain.journal.arrays import bigint_array
 from domain.journal.database import Database
 from domain.journal.reader import Row
+from domain.journal.statements import statements_of
 from domain.model.streams import INSTALLATION, ledger_of
 from projections.engine.projection import Projection, Queries
 
@@ -63,8 +64,8 @@ def partition_key(stream: str) -> str:
 
 def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) -> None:
     """Count the events that are owed, and make the deliveries that do not exist yet."""
-    queries["lock"].run(connection)
-    found = queries["subscribers"].rows(connection, {"first": rows[0][4]})
+    first = {"first": rows[0][4]}
+    _, found = statements_of(connection).ask_together((queries["lock"], {}), (queries["subscribers"], first))
     subscribers = [
         Subscriber(id, frozenset(ledgers), frozenset(types), after, upto)
         for id, ledgers, types, after, upto in found

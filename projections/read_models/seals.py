@@ -15,8 +15,8 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from domain.journal.arrays import Array, bigint_array, bytea_array
-from domain.journal.queries import Query
 from domain.journal.reader import Row
+from domain.journal.statements import statements_of
 from domain.transparency.leaves import hash_of
 from domain.transparency.merkle_tree import Nodes
 from domain.transparency.tiles import TileAddress, append, by_address, nodes_of, partial_tiles
@@ -33,20 +33,20 @@ def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) 
         hash_of(position, stream, version, topic, state) for stream, version, topic, state, position in rows
     ]
     places = partial_tiles(size)
-    partial = by_address(queries["edge"].rows(connection, _addresses(places), prepare=True)) if places else {}
+    statements = statements_of(connection)
+    partial = by_address(statements.ask(queries["edge"], _addresses(places))) if places else {}
     try:
         changed = append(size, partial, leaves)
     except (KeyError, ValueError) as error:
         raise Inconsistent(f"the tree has not {size} leaves: {error}") from error
-    _write(connection, queries["grow"], {place: tile for place, tile in changed.items() if place in partial})
-    _write(
-        connection, queries["begin"], {place: tile for place, tile in changed.items() if place not in partial}
-    )
+    grown = {place: tile for place, tile in changed.items() if place in partial}
+    begun = {place: tile for place, tile in changed.items() if place not in partial}
+    written = ((queries["grow"], grown), (queries["begin"], begun))
+    statements.ask_together(*[(query, _columns(tiles)) for query, tiles in written if tiles])
 
 
-def _write(connection: Connection[Any], query: Query, tiles: Mapping[TileAddress, bytes]) -> None:
-    if tiles:
-        query.run(connection, {**_addresses(tiles), "hashes": bytea_array([*tiles.values()])}, prepare=True)
+def _columns(tiles: Mapping[TileAddress, bytes]) -> dict[str, Array]:
+    return {**_addresses(tiles), "hashes": bytea_array([*tiles.values()])}
 
 
 def _addresses(places: Collection[TileAddress]) -> dict[str, Array]:

@@ -11,6 +11,7 @@ from typing import Any
 from psycopg import Connection
 
 from domain.journal.arrays import text_array
+from domain.journal.statements import statements_of
 from domain.model.events import Recorded
 from domain.model.streams import ledger_of
 from domain.model.times import Instant
@@ -19,6 +20,8 @@ from projections.engine.projection import Queries
 
 WHOLE_LEDGER = ""
 """Takes the account's place in sums over all accounts of a ledger."""
+
+_COLUMNS = ("ledgers", "accounts", "assets", "clocks", "minutes", "on_the_minute", "debits", "credits")
 
 _Span = tuple[str, str, str, bool]
 """A ledger, a clock, a minute, and whether exactly on the minute."""
@@ -34,9 +37,8 @@ def turn_over(connection: Connection[Any], queries: Queries, events: Sequence[Re
         for (ledger, clock, minute, on_the_minute), sums in _sums(events).items()
         for (account, asset), sides in sums.items()
     ]
-    queries["turn_over"].run(
-        connection, [text_array(column) for column in zip(*rows, strict=True)], prepare=True
-    )
+    columns = map(text_array, zip(*rows, strict=True))
+    statements_of(connection).change(queries["turn_over"], dict(zip(_COLUMNS, columns, strict=True)))
 
 
 def _sums(events: Sequence[Recorded]) -> Mapping[_Span, _Sums]:

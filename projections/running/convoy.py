@@ -36,6 +36,7 @@ from projections.engine.rate import RATE_SECONDS, Rate
 from projections.engine.recent_events import MAX_EVENTS, RecentEvents
 from projections.running.pace import (
     HEAR_SECONDS,
+    JOIN_SECONDS,
     LINGER_SECONDS,
     WANTED_SECONDS,
     BatchSize,
@@ -225,19 +226,22 @@ class Convoy:
         """Look how the versions stand, if it is time for that, and advance those that are due."""
         if self._look_at <= monotonic():
             self._look(connection)
-        now, most = monotonic(), self._size.events
-        due = [
-            member
-            for member in self._members
-            if member.is_running
-            and member.position < self._head
-            and (member.due_at <= now or self._head - member.position > most)
-        ]
+        now = monotonic()
+        due = self._due(now)
         # Who waits need not wait for what the others write.
         wanted = [member for member in due if now < member.wanted_until]
-        for together in (wanted, [member for member in due if member not in wanted]):
-            if together:
-                self._advance(connection, together)
+        if wanted:
+            self._advance(connection, wanted)
+        if len(wanted) < len(due):
+            self._advance(
+                connection, [member for member in self._due(now + JOIN_SECONDS) if member not in wanted]
+            )
+
+    def _due(self, by: float) -> list[Member]:
+        """Return the members that may advance by then, and those that have more to write than a batch."""
+        behind = [member for member in self._members if member.is_running and member.position < self._head]
+        most = self._size.events
+        return [member for member in behind if member.due_at <= by or self._head - member.position > most]
 
     def _look(self, connection: Connection[Any]) -> None:
         """Learn how the versions stand, and do what that demands."""
@@ -325,9 +329,12 @@ class Convoy:
         self._pauses.reset()
         ended_at = monotonic()
         for member, step in steps.items():
-            is_wanted = began_at < member.wanted_until
             pause_seconds = linger_seconds(
-                member.projection, step.batch, step.rate_events_per_second, is_wanted=is_wanted
+                member.projection,
+                step.batch,
+                step.rate_events_per_second,
+                took_seconds=ended_at - began_at,
+                is_wanted=began_at < member.wanted_until,
             )
             member.began_at, member.due_at = began_at, began_at + pause_seconds
             if step not in taken:  # somebody has changed the row of its version, or is about to

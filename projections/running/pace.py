@@ -13,6 +13,13 @@ FIRST_BATCH_EVENTS = 500
 # processors for so long that the slowest answers over HTTP take twice as long.
 LINGER_SECONDS = 0.005
 LONG_LINGER_SECONDS = 0.08
+LAG_SECONDS = 0.095
+"""How long events that nobody waits for collect, and are written, at least. So whoever writes them in a moment, such as
+one of several projectors, has fewer turns. The lag is that of the slowest, which this does not change."""
+
+JOIN_SECONDS = 0.02
+"""Whoever is due so soon advances with others that are due. Else one who was waited for keeps a rhythm of its own."""
+
 BUSY_EVENTS_PER_SECOND = 3_000
 
 HEAR_SECONDS = 0.025
@@ -43,10 +50,18 @@ class BatchSize:
 
 
 def linger_seconds(
-    projection: Projection, batch: EventBatch, rate_events_per_second: float, *, is_wanted: bool
+    projection: Projection,
+    batch: EventBatch,
+    rate_events_per_second: float,
+    *,
+    took_seconds: float,
+    is_wanted: bool,
 ) -> float:
-    """Return how long to let events collect, from when a batch was begun that reached the head of the journal."""
+    """Return how long to let events collect, from when a batch was begun that reached the head of the journal.
+
+    `took_seconds` is how long it took to write the batch.
+    """
     is_wanted = is_wanted or (projection.name in ACTED_ON and bool(batch.events))
     if not is_wanted or rate_events_per_second > BUSY_EVENTS_PER_SECOND:
-        return LONG_LINGER_SECONDS
+        return max(LONG_LINGER_SECONDS, LAG_SECONDS - took_seconds)
     return min(LONG_LINGER_SECONDS, max(LINGER_SECONDS, projection.linger_seconds))

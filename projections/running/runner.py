@@ -228,11 +228,15 @@ class Runner:
             _log.error("projection halted", projection=self.projection.name, reason=str(error))
             return
         if advanced:
-            self._tell(self.projection, batch, began_at, monotonic())
+            ended_at = monotonic()
+            self._tell(self.projection, batch, began_at, ended_at)
             self._size.succeed(batch.stored_bytes)
             self._pauses.reset()
             if batch.upto == standing.head:
-                seconds = linger_seconds(self.projection, batch, rate, is_wanted=bool(batch.events))
+                took_seconds, is_wanted = ended_at - began_at, bool(batch.events)
+                seconds = linger_seconds(
+                    self.projection, batch, rate, took_seconds=took_seconds, is_wanted=is_wanted
+                )
                 self._stop.wait(max(0.0, began_at + seconds - monotonic()))
 
     def _halt(self, connection: Connection[Any], claim: Claim, batch: EventBatch, reason: str) -> None:

@@ -10,13 +10,14 @@ import pytest
 from domain.journal import silence
 from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
-from domain.journal.statements import Bound, Statement, Statements
+from domain.journal.statements import Bound, Statement, Statements, statements_of
 from tests.projecting import cut, eventually
 
 pytestmark = pytest.mark.integration
 
 BEGIN = Bound(Statement("begin", "BEGIN"), {})
 COMMIT = Bound(Statement("commit", "COMMIT"), {})
+ECHO_NUMBER = "SELECT %(number)s::int"
 FAIL = Bound(Statement("fail", "SELECT 1 / %(by)s::int"), {"by": 0})
 ECHO = Statement(
     "echo",
@@ -85,3 +86,31 @@ def test_a_connection_that_is_lost_is_said_to_be(
     assert isinstance(lost[0], silence.LOST)
     with pytest.raises(silence.LOST):
         statements.run_together(BEGIN, COMMIT)
+
+
+def test_what_the_library_has_the_server_forget_is_prepared_again(database: Database) -> None:
+    with database.connect("tallystick test") as connection:
+        for _ in range(2):
+            assert statements_of(connection).ask(ECHO_NUMBER, {"number": 7}) == [(7,)]
+            connection.execute("SELECT", prepare=True)
+            connection.execute("BEGIN")
+            connection.execute("ROLLBACK")  # after which the library deallocates all statements
+
+
+def test_rows_are_copied_and_a_copy_that_fails_leaves_nothing(database: Database) -> None:
+    with database.connect_as_owner("tallystick test") as connection:
+        connection.execute("CREATE TEMPORARY TABLE copied (a int)")
+        statements = statements_of(connection)
+        copy = "COPY copied FROM STDIN"
+        statements.copy(copy, [b"1\n", b"2\n" * 1_000_000, b""])
+        assert statements.ask("SELECT count(*) FROM copied", {}) == [(1_000_001,)]
+        with pytest.raises(psycopg.DataError):
+            statements.copy(copy, [b"3\nthree\n"])
+        with pytest.raises(LookupError):
+            statements.copy(copy, (b"%d\n" % {1: 4}[number] for number in (1, 2)))
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            statements.copy("COPY missing FROM STDIN", [b"1\n"])
+        with pytest.raises(psycopg.ProgrammingError, match="not a COPY"):
+            statements.copy("SELECT", [b"1\n"])
+        assert statements.ask("SELECT count(*) FROM copied", {}) == [(1_000_001,)]
+        assert statements.change("DELETE FROM copied WHERE a = %(a)s", {"a": 1}) == 1

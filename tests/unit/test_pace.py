@@ -6,6 +6,7 @@ from projections.engine.batches import EventBatch
 from projections.registry import PROJECTIONS
 from projections.running.pace import (
     BUSY_EVENTS_PER_SECOND,
+    LAG_SECONDS,
     LINGER_SECONDS,
     LONG_LINGER_SECONDS,
     linger_seconds,
@@ -33,4 +34,11 @@ EMPTY, SOME = EventBatch(0, 3, []), EventBatch(0, 3, ["an event"])
 def test_events_collect_for_as_long_as_their_rows_may_wait(
     name: str, batch: EventBatch, rate: float, is_wanted: bool, expected: float
 ) -> None:
-    assert linger_seconds(PROJECTIONS[name], batch, rate, is_wanted=is_wanted) == expected
+    seconds = linger_seconds(PROJECTIONS[name], batch, rate, took_seconds=1, is_wanted=is_wanted)
+    assert seconds == expected
+
+
+def test_whoever_writes_quickly_lets_them_collect_for_longer() -> None:
+    for is_wanted, expected in ((False, LAG_SECONDS - 0.005), (True, LINGER_SECONDS)):
+        seconds = linger_seconds(PROJECTIONS["entries"], SOME, 5, took_seconds=0.005, is_wanted=is_wanted)
+        assert seconds == pytest.approx(expected)
