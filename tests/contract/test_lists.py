@@ -608,7 +608,7 @@ NEVER_EMPTY = {
     "list_trail": {"after"},
     "list_stuck": {
         *("request_seconds", "hold_seconds", "payout_seconds"),
-        *("delivery_seconds", "projection_seconds", "session_seconds"),
+        *("delivery_seconds", "projection_seconds", "session_seconds", "move_seconds"),
     },
 }
 
