@@ -256,7 +256,6 @@ def _replica(settings: Settings) -> Replica:
         settings.primary_url,
         forwards=settings.forward,
         max_replay_lag_seconds=settings.max_replay_lag_seconds,
-        is_placement=settings.is_placement,
     )
 
 

@@ -63,6 +63,13 @@ class RebuildNeeded(Conflict):
     code = "rebuild_needed"
 
 
+_FILLING = (
+    "The projection is being filled in the form that this release reads, and cannot be read before it is full:"
+    " `position` says how far that is. It ends by itself, and nothing is lost. What names one thing, and what writes,"
+    " is answered meanwhile, and all of it by a server of the release before, where one still runs."
+)
+
+
 class ProjectionBehind(Unavailable):
     """The projection has not reached the position that the request named within the time it would wait, or what the
     request asks for is held behind a dead letter."""
@@ -71,7 +78,7 @@ class ProjectionBehind(Unavailable):
 
     def __init__(self, position: int, head: int, state: str, dead_letter: str | None = None) -> None:
         """`dead_letter` is the id of the dead letter that holds the requested rows, if there is one."""
-        super().__init__()
+        super().__init__(_FILLING if state == "rebuilding" else None)
         self.position = position
         self.head = head
         self.state = state

@@ -117,6 +117,8 @@ def refusal_of(error: Exception, scope: Scope) -> Answer:
         error = InternalError()
     if not reads_accounts(scope.get("caller", NOBODY)):
         error = error.withheld()
+    if error.installation is not None:
+        scope["service"] = scope["state"]["installations"].named(error.installation)
     status = status_of(type(error))
     if status in (401, 403):
         _note_denial(error, scope, instance, talk)

@@ -1,6 +1,7 @@
 """Reads of a projection at a minimum position, waiting as long as the request prefers."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -24,7 +25,8 @@ async def read_projection(
 
     Raises `ProjectionBehind` if the projection is not there in time. Also raises it if the one account asked for is
     known to be held behind a dead letter at or before that position: a stale answer is never passed off as the one
-    asked for. A list is answered and states how many streams are held. Raises `JournalUnavailable` if the projection's
+    asked for. A list is answered and states how many streams are held. While the version of this release is being
+    filled, one of an older release answers, if it can and is there. Raises `JournalUnavailable` if the projection's
     position cannot be read.
     """
     position = call.query.min_position
@@ -40,13 +42,23 @@ async def read_projection(
         except NotFound:
             if not is_to_come:
                 raise
+    if call.service.waiter.is_being_filled(name):
+        with suppress(ProjectionBehind):
+            older = await call.service.look_up(read)
+            if older.position >= position and not _is_held(older, position):
+                return older
     seen = (await call.service.wait_for(name, position, call.prefer.wait_seconds)).arrived()
     found = await call.service.look_up(read)
     if found.position < position:  # another version has gone live since
         raise ProjectionBehind(found.position, found.head, seen.state)
-    if found.lacking.held_from is not None and found.lacking.held_from <= position:
+    if _is_held(found, position):
         raise held_back(found, seen.state)
     return found
+
+
+def _is_held(found: Reading[Any] | Page[Any], position: int) -> bool:
+    """Tell whether the one account asked for is held behind a dead letter at or before a position."""
+    return found.lacking.held_from is not None and found.lacking.held_from <= position
 
 
 def may_be_to_come(service: Service, position: int) -> bool:

@@ -36,14 +36,12 @@ class Replica:
         *,
         forwards: bool,
         max_replay_lag_seconds: float | None = None,
-        is_placement: bool = False,
     ) -> None:
         """`primary_url` is empty if nobody said where the primary is. `forwards` needs it.
 
         In a placement there is one primary's service for all installations.
         """
         self.primary_url = primary_url
-        self.is_placement = is_placement
         self.max_replay_lag_seconds = max_replay_lag_seconds
         self._transport: AsyncBaseTransport | None = AsyncHTTPTransport(limits=LIMITS) if forwards else None
         self._primary = Outage(f"primary {primary_url}")

@@ -138,12 +138,11 @@ class Service(NamedTuple):
     def may_have_moved(self, ledger: str) -> bool:
         """Tell whether the positions of a ledger may be shown otherwise than they are.
 
-        They may before this process has looked which ledgers have moved, and in a copy of a placement always: a copy
-        that was behind shows a whole move at once.
+        They may before this process has looked which ledgers have moved, and in a copy always: one that was behind
+        shows a whole move at once.
         """
         moved = self.waiter.moved
-        is_placed_copy = self.replica is not None and self.replica.is_placement
-        return is_placed_copy or ledger in moved or not moved.are_seen
+        return self.replica is not None or ledger in moved or not moved.are_seen
 
     async def query_for_stream(self, function: Callable[[Connection[Any]], Read]) -> Read:
         """Return the result of one read of a long answer. Only a few of these run at once, however many requests

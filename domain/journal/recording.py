@@ -48,11 +48,18 @@ class Recorder:
         return self._head_recorded_at
 
     def record(
-        self, events: Sequence[tuple[str, Event]], context: Context, not_before: Instant = EARLIEST
+        self,
+        events: Sequence[tuple[str, Event]],
+        context: Context,
+        not_before: Instant = EARLIEST,
+        cause: str | None = None,
     ) -> None:
-        """Append (stream, event) in order, in the name of the caller in `context`, dated `not_before` at the least."""
+        """Append (stream, event) in order, in the name of the caller in `context`, dated `not_before` at the least.
+
+        `cause` is what caused them, by default the conversation.
+        """
         recorded_at = self._recorded_at = max(self._recorded_at, not_before)
-        encoded = encode_abbreviated_envelope(self._envelope(context))
+        encoded = encode_abbreviated_envelope(self._envelope(context, cause))
         versions = self._versions([stream for stream, _ in events])
         rows = Rows(self.position, [], [], [], [], [])
         for number, (stream, event) in enumerate(events):
@@ -74,9 +81,9 @@ class Recorder:
             raise AssertionError("rows do not begin at the head that was locked")
         self.position = rows.last
 
-    def _envelope(self, context: Context) -> Envelope:
+    def _envelope(self, context: Context, cause: str | None) -> Envelope:
         actor, correlation_id, traceparent = context
-        return Envelope(self._recorded_at, actor, correlation_id, correlation_id, None, traceparent)
+        return Envelope(self._recorded_at, actor, correlation_id, cause or correlation_id, None, traceparent)
 
     def _versions(self, streams: Sequence[str]) -> Counter[str]:
         wanted = {"streams": list(dict.fromkeys(streams))}

@@ -9,6 +9,7 @@ Shown positions of a ledger rise as its events do.
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any
 
 from psycopg import Connection
@@ -55,6 +56,23 @@ def _mapped(position: int, begins: "array[int]", mapped: "array[int]") -> int:
     at = bisect_right(begins, position)
     found = mapped[at - 1] + position - begins[at - 1] if at else position
     return min(found, mapped[at] - 1) if at < len(mapped) else found
+
+
+CAUSE = "shown-positions/"
+"""How the cause of an arrival begins: it is the copies, which are shown where the digest says."""
+
+
+def cause_of(ranges: Iterable[tuple[int, int, int]]) -> str:
+    """Return what an arrival names as its cause: a digest of the ledger's ranges before it, in their order."""
+    digest = sha256()
+    for position, shown, recorded in ranges:
+        digest.update(b"%d %d %d\n" % (position, shown, recorded))
+    return CAUSE + digest.hexdigest()
+
+
+def read_cause(connection: Connection[Any], ledger: str) -> str:
+    """Return the cause of an arrival of a ledger that is about to be recorded."""
+    return cause_of(_SQL["ranges"].rows(connection, {"ledger": ledger}, binary=True))
 
 
 def read_shown_positions(connection: Connection[Any], ledger: str) -> ShownPositions:

@@ -18,6 +18,8 @@ class LedgerError(Exception):
     code: ClassVar[str]
     position: int | None = None
     """The newest position of the journal when the request was refused, if the journal was read."""
+    installation: str | None = None
+    """The installation of a placement that refused, where the request does not say which is asked."""
 
     def __init__(self, detail: str | None = None, **details: Any) -> None:
         self.detail = detail or self.explanation()
@@ -38,7 +40,7 @@ class LedgerError(Exception):
         if "account" not in self.details:
             return self
         told = type(self)()
-        told.position = self.position
+        told.position, told.installation = self.position, self.installation
         return told
 
 

@@ -78,6 +78,11 @@ def named(connection: Connection[Any]) -> set[str]:
     return {name for (name,) in _SQL["named"].rows(connection)}
 
 
+def unnamed(connection: Connection[Any], names: Sequence[str]) -> dict[str, str]:
+    """Return the ledgers that the map, home's, gives to installations of other names than these, each with its name."""
+    return dict(_SQL["unnamed"].rows(connection, {"names": list(names)}))
+
+
 def is_kept(connection: Connection[Any]) -> bool:
     """Tell whether an installation keeps the map of a placement: then it is home."""
     return bool(_SQL["is_kept"].only(connection)[0])

@@ -4,6 +4,9 @@ SELECT installation FROM placements WHERE ledger = %(ledger)s;
 -- name: named
 SELECT DISTINCT installation FROM placements;
 
+-- name: unnamed
+SELECT ledger, installation FROM placements WHERE installation <> ALL (%(names)s::text[]);
+
 -- name: placed
 SELECT ledger, installation FROM placements WHERE ledger = ANY (%(ledgers)s::text[]);
 

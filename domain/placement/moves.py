@@ -25,7 +25,7 @@ from domain.journal.encoding import decode
 from domain.journal.queries import load
 from domain.journal.reader import Row, StretchRow
 from domain.journal.recording import recording
-from domain.journal.shown_positions import ShownPositions, read_shown_positions
+from domain.journal.shown_positions import ShownPositions, read_cause, read_shown_positions
 from domain.model.events import Context, Event
 from domain.model.moves import (
     ArrivalBegun,
@@ -209,7 +209,9 @@ def arrive(
         arrived = Arrived(from_installation=now.installation, position=shown, offset=offset)
         ended = ArrivalEnded(ledger=ledger, from_installation=now.installation)
         events: list[tuple[str, Event]] = [(arrival_stream(ledger), ended), (ledger_stream(ledger), arrived)]
-        recorder.record(events, context, left.envelope.recorded_at)
+        # Signed with the events, it shows whether somebody changed where the copies are shown.
+        cause = read_cause(connection, ledger)
+        recorder.record(events, context, left.envelope.recorded_at, cause)
         note_arrival(connection, ledger, recorder.position, offset)
         _keep(connection, ledger, now._replace(state="here", copied=shown))
 

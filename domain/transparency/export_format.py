@@ -12,8 +12,9 @@ the tree of all events before `from`, so that the root can also be computed from
 the last follow from the journal alone. The last line has the signed checkpoint, and, if the checkpoint is of a larger
 tree than the first `to` events, the path to that tree. If `head`, the newest position at the time, is beyond `to`, the
 export may end between the events of one command. If a ledger has arrived from another installation, `shown` says where
-its positions are shown, in ranges `[position, shown, recorded]` (domain/journal/shown_positions.py). Nothing signs
-that.
+its positions are shown, in ranges `[position, shown, recorded]` (domain/journal/shown_positions.py). The `causation_id`
+of the ledger's `ledger.arrived` has a digest of the ranges before it: `shown-positions/` and the SHA-256, in hex, of a
+line `position shown recorded` for each.
 
 Stored bytes that are not one JSON value in one line, which no release writes, are exported under `event_base64`.
 """

@@ -20,6 +20,8 @@ Remedy = Literal[
     "ask_provider",
     "resolve_payout",
     "name_installation",
+    "finish_move",
+    "finish_or_cancel_move",
     "pay_out_again",
     "decide_dead_letter",
     "mend_projection",
@@ -51,6 +53,12 @@ SAFE: Mapping[Remedy, str] = {
     "name_installation": "Name the installation that holds the receiving ledger in TALLYSTICK_INSTALLATIONS, with its"
     " database, and start the services again: the bridge then ends by itself. `tallystick doctor` names each that is"
     " left out. Do not send the same again under another key meanwhile: it may have arrived.",
+    "finish_move": "Run `tallystick place {ledger} --on {to} --yes` with the TALLYSTICK_INSTALLATIONS of the service:"
+    " the move goes on where it was cut off. Running it twice is harmless. Nothing is lost meanwhile, and whoever sends"
+    " a request again under the same key is safe.",
+    "finish_or_cancel_move": "Run `tallystick place {ledger} --on {to} --yes` with the TALLYSTICK_INSTALLATIONS of the"
+    " service: the move goes on. Or `tallystick place {ledger} --cancel`: the ledger is written again where it was."
+    " Nothing is lost meanwhile, and whoever sends a request again under the same key is safe.",
     "pay_out_again": "The money is back in the account. If it is still to be paid out, do so under a new key.",
     "decide_dead_letter": "Mend what made the event fail, then retry it: `tallystick dead-letters retry {id}`, or POST"
     " /v1/dead-letters/{id}/retry. Or discard it, with a reason: `tallystick dead-letters discard {id} --reason 'WHY'`,"
@@ -78,7 +86,8 @@ SAFE: Mapping[Remedy, str] = {
     "end_session": "Find out what the session does, then end it in psql with the command given. Its uncommitted work is"
     " undone, and whatever waits for it continues at once.",
 }
-"""The words of each remedy. The placeholders take the id or name of the thing, its ledger and the position."""
+"""The words of each remedy. The placeholders take the id or name of the thing, its ledger and the position, and the
+installation that a ledger moves to."""
 
 _OF_OTHERS: Mapping[tuple[Remedy, str], str] = {
     (
@@ -119,12 +128,16 @@ _NAME_NONE = ("serve", "keys", "place")
 _REQUEST_THAT_NAMES_ONE = re.compile(r"(?<=[A-Z] )/v1/projections/[\w/]+")
 
 
-def safe_to_do(remedy: Remedy, resource: str = "", installation: str | None = None) -> str:
+def safe_to_do(
+    remedy: Remedy, resource: str = "", installation: str | None = None, bound_for: str | None = None
+) -> str:
     """Return the words of a remedy, with the names filled in from the path `resource` of the thing it is for.
 
     `installation` is the one of a placement that has the thing: commands and requests name it where they must.
+    `bound_for` is the one that a ledger moves to.
     """
     names = {"id": "ID", "ledger": "LEDGER", "position": "POSITION", **names_of(resource)}
+    names["to"] = bound_for or "INSTALLATION"
     words = (
         _OF_OTHERS.get((remedy, names["id"])) or _OF_OTHERS.get((remedy, kind_of(resource))) or SAFE[remedy]
     )
@@ -156,6 +169,8 @@ def names_of(resource: str) -> dict[str, str]:
     match resource.partition("?")[0].split("/")[2:]:
         case ["ledgers", ledger, _, id]:
             return {"ledger": ledger, "id": id}
+        case ["ledgers", ledger]:
+            return {"ledger": ledger}
         case ["webhooks", id, "deliveries", position]:
             return {"id": id, "position": position}
         case [_, id]:

@@ -165,6 +165,7 @@ def read_live(
     read: Callable[[Cursor[TupleRow], int], Item],
     account: str | None = None,
     existing: Sequence[str] = (),
+    older: Sequence[int] = (),
 ) -> Reading[Item]:
     """Return what `read` finds, given a cursor and the number of the live version.
 
@@ -173,15 +174,16 @@ def read_live(
     `LedgerNotFound` or `AccountNotFound` for the first that has none, and before that `LedgerMoved` or `LedgerMoving`
     if their ledger is not here. The connection must not be in a transaction.
     Raises `ProjectionBehind` while there is no version that this release can read. A version that is still being filled
-    is not read, because its rows would look like a complete list.
+    is not read, because its rows would look like a complete list. Meanwhile the version of an older release is read if
+    its shape is among the `older` ones, which `read` must be able to read.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
-            return _read_once(connection, projection, read, account, existing)
+            return _read_once(connection, projection, read, account, existing, older)
         except errors.UndefinedTable:
             # A rebuild has switched, and the version that is live in this snapshot was dropped meanwhile.
             continue
-    return _read_once(connection, projection, read, account, existing)
+    return _read_once(connection, projection, read, account, existing, older)
 
 
 def _read_once(
@@ -190,9 +192,10 @@ def _read_once(
     read: Callable[[Cursor[TupleRow], int], Item],
     account: str | None,
     existing: Sequence[str],
+    older: Sequence[int],
 ) -> Reading[Item]:
     with one_instant(connection):
-        return _read_now(connection, projection, read, account, existing)
+        return _read_now(connection, projection, read, account, existing, older)
 
 
 def _read_now(
@@ -201,6 +204,7 @@ def _read_now(
     read: Callable[[Cursor[TupleRow], int], Item],
     account: str | None,
     existing: Sequence[str] = (),
+    older: Sequence[int] = (),
 ) -> Reading[Item]:
     cursor = connection.cursor(row_factory=tuple_row)
     wanted = {"name": projection.name, "shape": projection.shape, "existing": list(existing)}
@@ -211,7 +215,11 @@ def _read_now(
     if missing:
         raise stream_not_found(missing[0])
     if version is None or state == "rebuilding":
-        raise ProjectionBehind(position or 0, head, "rebuilding")
+        of_older = {"name": projection.name, "shapes": list(older)}
+        found = _SQL["live_of_older"].row(cursor, of_older) if older else None
+        if found is None:
+            raise ProjectionBehind(position or 0, head, "rebuilding")
+        version, position, streams = found
     lacking = _lacking(cursor, projection.name, version, account) if streams else Lacking()
     return Reading(read(cursor, version), position, head, lacking)
 

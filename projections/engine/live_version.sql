@@ -6,6 +6,12 @@ FROM head
 LEFT JOIN absent_ledgers AS absent ON absent.ledger = split_part((%(existing)s::text[])[1], '/', 1)
 LEFT JOIN projection_versions AS v ON v.name = %(name)s AND v.shape = %(shape)s AND v.live;
 
+-- name: live_of_older
+-- The live version of the newest of some shapes.
+SELECT version, position, held_streams FROM projection_versions
+WHERE name = %(name)s AND shape = ANY (%(shapes)s::int[]) AND live AND state <> 'rebuilding'
+ORDER BY shape DESC LIMIT 1;
+
 -- name: missing
 -- Those of some streams that have no events, in the order given. A sub-select in the place of a value is not planned as
 -- a join, which before the journal's first ANALYZE would read the whole of it.

@@ -1,8 +1,9 @@
 """The ledgers of an export that ever moved: where they stand, which events are copies, and where positions are shown.
 
 All but the last follows from the events (domain/placement/moves.py). Where the copies of a ledger are shown is in the
-last line of an export, as the database has it. Nothing signs that. It is checked against what the events say: shown
-positions rise, and the last one before an arrival is the one that `ledger.arrived` names.
+last line of an export, as the database has it. A verification checks it against what each arrival says
+(shown_ranges.py). Here too it must agree with the events: shown positions rise, and the last one before an arrival is
+the one that `ledger.arrived` names.
 """
 
 from collections.abc import Mapping, Sequence

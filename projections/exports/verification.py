@@ -16,6 +16,7 @@ from domain.transparency.signed_notes import InvalidNote, MalformedNote, Verifie
 from projections.audit.rules import broken
 from projections.audit.stored import parsed
 from projections.exports.export_file import ExportFile
+from projections.exports.shown_ranges import ShownRanges
 from projections.read_models.event_keys import content_of
 
 MAX_SHOWN = 5
@@ -178,6 +179,7 @@ class _Verification:
 
     def _events(self) -> Iterator[Exported]:
         expected = self._file.begin.since
+        ranges = ShownRanges(self._file.seal.shown, expected)
         for place, line in self._file.lines():
             try:
                 event, leaf = read_event(line)
@@ -197,7 +199,11 @@ class _Verification:
             expected = event.position + 1
             self._tree.append(leaf)
             self._note_root()
+            if words := ranges.contradiction(event):
+                self.find("positions_altered", words)
             yield event
+        for words in ranges.rest():
+            self.find("positions_altered", words)
 
     def _note_root(self) -> None:
         if self._tree.size in self._roots:

@@ -31,7 +31,11 @@ class Successor(NamedTuple):
 
 
 class _Subscription(NamedTuple):
-    """A webhook of the old place, as far as it goes to the new one."""
+    """A webhook of the old place, as far as it goes to the new one.
+
+    `line` is the id of the first webhook of those that go on with one another. `known_secrets` has those that have
+    ended too.
+    """
 
     id: UUID
     url: str
@@ -40,6 +44,8 @@ class _Subscription(NamedTuple):
     created_by: str
     state: str
     disabled_reason: str | None
+    line: UUID
+    known_secrets: list[str]
 
 
 class _Secret(NamedTuple):
@@ -54,7 +60,9 @@ def follow(old: Connection[Any], new: Connection[Any], ledger: str) -> Sequence[
     """Have every webhook that is told of a ledger at the old place go on at the new one. Idempotent.
 
     If a webhook with the same URL is told of the ledger and of these types there, it goes on, and signs with the
-    secrets of both. A disabled one goes on for a disabled one alone. Needs connections that are in no transaction.
+    secrets of both. First of these is the one that came from it or that it came from, at whichever move: it stays
+    disabled if its owner disabled it. Another that is disabled goes on for a disabled one alone. Needs connections that
+    are in no transaction.
     """
     subscriptions = _subscriptions(old, ledger)
     with new.transaction():
@@ -92,6 +100,7 @@ def _successor(
     id = uuid4() if there is None else there[0]
     if there is None:
         _SQL["add"].run(new, {**wanted, "id": id})
+    _SQL["note_line"].run(new, {"id": id, "line": told.line})
     for secret in secrets:
         _SQL["add_secret"].run(new, {"id": id, **secret._asdict()})
     return Successor(id, told.url, there is None)

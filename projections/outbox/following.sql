@@ -3,7 +3,9 @@
 SELECT pg_advisory_xact_lock(hashtextextended('outbox ' || current_schema(), 0));
 
 -- name: subscriptions
-SELECT id, url, types, description, created_by, state, disabled_reason FROM webhooks
+SELECT id, url, types, description, created_by, state, disabled_reason, coalesce(line, id) AS line,
+    ARRAY(SELECT secret FROM webhook_secrets WHERE webhook_id = webhooks.id) AS known_secrets
+FROM webhooks
 WHERE state <> 'deleted' AND ledgers && ARRAY[%(ledger)s, '*'] ORDER BY created_at, id;
 
 -- name: head
@@ -25,10 +27,16 @@ SELECT secret, created_at, valid_until FROM webhook_secrets
 WHERE webhook_id = %(id)s AND (valid_until IS NULL OR valid_until > clock_timestamp());
 
 -- name: there
--- A webhook that asks for at least as much of the ledger.
-SELECT id FROM webhooks
+-- A webhook that asks for at least as much of the ledger. First one of the same line, which goes on as its owner has
+-- left it, disabled or not. A secret in common stands for a line: older releases noted none.
+SELECT id FROM webhooks AS w CROSS JOIN LATERAL (
+    SELECT coalesce(w.line, w.id) = %(line)s OR EXISTS (
+        SELECT FROM webhook_secrets WHERE webhook_id = w.id AND secret = ANY (%(known_secrets)s::text[])
+    ) AS is_of_one_line
+) AS known
 WHERE url = %(url)s AND ledgers && ARRAY[%(ledger)s, '*'] AND (types @> %(types)s OR '*' = ANY(types))
-AND (state = 'enabled' OR state = 'disabled' AND %(state)s = 'disabled') ORDER BY created_at, id LIMIT 1;
+AND (state = 'enabled' OR state = 'disabled' AND (is_of_one_line OR %(state)s = 'disabled'))
+ORDER BY is_of_one_line DESC, created_at, id LIMIT 1;
 
 -- name: add
 -- Copies before the head are not owed (read_models/outbox.py), and whatever is recorded for the ledger here comes after.
@@ -36,6 +44,9 @@ INSERT INTO webhooks (id, url, ledgers, types, description, created_by, state, d
 SELECT %(id)s, %(url)s, ARRAY[%(ledger)s], %(types)s, %(description)s, %(created_by)s, %(state)s, %(disabled_reason)s,
     position
 FROM head;
+
+-- name: note_line
+UPDATE webhooks SET line = coalesce(line, %(line)s) WHERE id = %(id)s AND id <> %(line)s;
 
 -- name: add_secret
 -- A secret that ends at one of the two places ends with the earlier end. least() ignores null.

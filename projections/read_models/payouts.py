@@ -56,6 +56,9 @@ class Share(NamedTuple):
     most: int
 
 
+_LISTED_ALIKE = (1,)
+"""The shapes of older releases whose lists are read as those of this one: the first lacks only `receiver`."""
+
 ASKED_EARLY: tuple[PayoutState, ...] = ("in_doubt", "completed", "failed", "stuck")
 """The states in which a payout with an inquiry to come can be asked about early: the provider was silent, or an
 operator wants to know."""
@@ -94,7 +97,7 @@ def list_payouts(
         rows = read_rows(cursor, query, wanted, most_bytes)
         return rows.read_as(with_details(cursor, map(_payout, rows)))
 
-    return Page(*read_live(connection, PROJECTION, read, existing=existing))
+    return Page(*read_live(connection, PROJECTION, read, existing=existing, older=_LISTED_ALIKE))
 
 
 def list_due_payouts(

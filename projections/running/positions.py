@@ -290,6 +290,12 @@ class PositionWaiter:
         with self._changed:
             return self._is_there(name, position)
 
+    def is_being_filled(self, name: str) -> bool:
+        """Tell whether the version of a projection that this release reads is known to be filled for the first time."""
+        with self._changed:
+            seen = self._known.get(name)
+            return seen is not None and seen.state == "rebuilding"
+
     def have_all_reached(self, position: int) -> bool:
         """Tell whether every projection is known to reflect a position."""
         with self._changed:

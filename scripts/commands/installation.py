@@ -142,6 +142,15 @@ def only(settings: "Settings", installation: str | None) -> str:
     return names[0] if installation is None else installation
 
 
+def installation_names(database_url: str | None, data_dir: Path | None, schema: str | None) -> Sequence[str]:
+    """Return the names of the installations of the placement that a command works on, home's first.
+
+    Without a placement there are none.
+    """
+    settings = existing_settings(database_url, data_dir, schema)
+    return [found.name for found in settings.placed("")] if settings.is_placement else []
+
+
 class Asked(NamedTuple, Generic[Said_co]):
     """What installations said, each with its name, None without a placement; and why the others could not answer.
 
@@ -151,6 +160,11 @@ class Asked(NamedTuple, Generic[Said_co]):
     said: Sequence[tuple[str | None, Said_co]]
     unanswered: Mapping[str, str]
     copies: Mapping[str | None, int]
+
+    @property
+    def by_name(self) -> dict[str, Said_co]:
+        """What the installations of a placement said, by name."""
+        return {name: said for name, said in self.said if name is not None}
 
     def listed(
         self: "Asked[Sequence[Item]]", show: Callable[[Item], Mapping[str, Any]]

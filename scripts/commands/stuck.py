@@ -8,9 +8,18 @@ import typer
 
 from api.resources.operations.stuck_schemas import stuck_body
 from domain.application import system_clock
+from domain.model.times import later
 from projections.diagnosis.stuck.catalogue import Thresholds
+from projections.diagnosis.stuck.placement import in_placement, look_around
 from projections.diagnosis.stuck.search import find_stuck
-from scripts.commands.installation import DatabaseUrl, DataDir, InstallationName, Schema, ask_each
+from scripts.commands.installation import (
+    DatabaseUrl,
+    DataDir,
+    InstallationName,
+    Schema,
+    ask_each,
+    installation_names,
+)
 from scripts.table import print_aligned
 
 MAX_ADVISED = 100
@@ -39,6 +48,9 @@ def stuck(
     session_seconds: Annotated[
         int, typer.Option(min=0, help="Report database sessions that block the service for this time.")
     ] = _DEFAULTS.session_seconds,
+    move_seconds: Annotated[
+        int, typer.Option(min=0, help="Report ledgers that a move which was cut off refuses for this time.")
+    ] = _DEFAULTS.move_seconds,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array, for programs")] = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
@@ -47,13 +59,26 @@ def stuck(
 ) -> None:
     """List everything that is stuck, oldest first, with the cause and what is safe to do. Exits 1 if anything is."""
     thresholds = Thresholds(
-        request_seconds, hold_seconds, payout_seconds, delivery_seconds, projection_seconds, session_seconds
+        request_seconds,
+        hold_seconds,
+        payout_seconds,
+        delivery_seconds,
+        projection_seconds,
+        session_seconds,
+        move_seconds,
     )
     now = system_clock()
     find = partial(find_stuck, now=now, thresholds=thresholds)
     asked = ask_each("stuck", database_url, data_dir, schema, installation, find)
-    placed = [each if name is None else each.on(name) for name, stuck in asked.said for each in stuck]
-    found = [stuck_body(each, now) for each in sorted(placed, key=lambda each: each.place)]
+    everything = [each for _, stuck in asked.said for each in stuck]
+    names = installation_names(database_url, data_dir, schema)
+    if names:
+        # All of them, also where one is named: what is stuck there may show only beside the others.
+        look = partial(look_around, names=names)
+        around = ask_each("stuck", database_url, data_dir, schema, None, look).by_name
+        placed = in_placement(asked.by_name, around, names[0], later(now, -move_seconds))
+        everything = [each for stuck in placed.values() for each in stuck]
+    found = [stuck_body(each, now) for each in sorted(everything, key=lambda each: each.place)]
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     elif found:

@@ -23,8 +23,9 @@ from domain.model.payouts.payout import Payout
 from domain.model.refusals import ledger_not_found
 from domain.model.times import Instant
 from domain.placement.ledger_map import held, placed
+from projections.diagnosis.moves import Between, LedgerMove, between, read_moves
 from projections.diagnosis.remedies import safe_to_do
-from projections.diagnosis.trace.conversation import stories_of_conversation
+from projections.diagnosis.trace.conversation import stories_between, stories_of_conversation
 from projections.diagnosis.trace.story import Story, events_received, story_of_operation
 from scripts.commands.installation import (
     DatabaseUrl,
@@ -62,12 +63,28 @@ def trace(
     except LedgerError as refusal:
         fail(refusal.detail)
     now = system_clock()
-    found = [_body(each, name, of, now) for of, each in _where_they_are(asked.said)]
+    lost = [
+        of
+        for of in between({of: told.moves for of, told in asked.by_name.items()})
+        if ledger in (None, of.ledger)
+    ]
+    traced = list(_where_they_are(asked.said))
+    for place in sorted({of.left for of in lost}):
+        left = partial(_left, name=name, lost=[of for of in lost if of.left == place])
+        told_there = ask_each("trace", database_url, data_dir, schema, place, left)
+        traced += [(of, each) for of, found in told_there.said for each in found]
+    found = [_body(each, name, of, now) for of, each in traced]
     if not found:
         asked.tell()
         if asked.copies:
             fail(
                 f"nothing of {cell(name)} has arrived in this copy: ask the primary, which may have recorded it"
+            )
+        if ledger and lost:
+            (of, *_) = lost
+            words = f"nothing is recorded of {cell(name)} in {ledger}, which has left {of.left} and has not arrived at"
+            fail(
+                f"{words} {of.bound_for}. {safe_to_do('finish_move', f'/v1/ledgers/{ledger}', None, of.bound_for)}"
             )
         if ledger and not any(told.has_ledger for _, told in asked.said):
             absences = [told.absence for _, told in asked.said if told.absence is not None]
@@ -97,13 +114,14 @@ class Traced(NamedTuple):
 class Told(NamedTuple):
     """What an installation has under a name, whether it has the ledger that was given, and its map of ledgers.
 
-    `absence` says that this ledger has left it or not arrived there.
+    `absence` says that this ledger has left it or not arrived there. `moves` are those of all its ledgers.
     """
 
     traced: Sequence[Traced]
     has_ledger: bool
     absence: LedgerError | None
     placed: Mapping[str, str]
+    moves: Sequence[LedgerMove]
 
 
 def _where_they_are(said: Sequence[tuple[str | None, Told]]) -> Iterator[tuple[str | None, Traced]]:
@@ -124,6 +142,8 @@ def _body(traced: Traced, name: str, installation: str | None, now: Instant) -> 
 
 def _found(connection: Connection[Any], name: str, ledger: str | None) -> Told:
     """Return what is found under this name in each ledger that has it, or in the one that is given."""
+    # First, so that a ledger that leaves or arrives meanwhile is not missed at both places.
+    moves = read_moves(connection)
     found = []
     ledgers = [each for each in held(connection) if ledger in (None, each)]
     for each in ledgers:
@@ -133,15 +153,29 @@ def _found(connection: Connection[Any], name: str, ledger: str | None) -> Told:
         conversation = stories_of_conversation(connection, [each], name)
         found += [Traced(each, _with_both_sides(connection, story), None) for _, story in conversation]
     _, absence = (None, None) if ledger is None else read_present_positions(connection, ledger)
-    return Told(found, bool(ledgers), absence, placed(connection, [traced.ledger for traced in found]))
+    return Told(found, bool(ledgers), absence, placed(connection, [traced.ledger for traced in found]), moves)
 
 
-def _operation(connection: Connection[Any], ledger: str, name: str) -> Story | None:
+def _left(connection: Connection[Any], name: str, lost: Sequence[Between]) -> list[Traced]:
+    """Return what is found under this name in ledgers that have left the installation and have not arrived."""
+    found = []
+    for of in lost:
+        if (story := _operation(connection, of.ledger, name, of)) is not None:
+            found.append(Traced(of.ledger, story, story.operations[0].idempotency_key))
+            continue
+        conversation = stories_between(connection, [of], name)
+        found += [Traced(of.ledger, _with_both_sides(connection, story), None) for _, story in conversation]
+    return found
+
+
+def _operation(
+    connection: Connection[Any], ledger: str, name: str, between: Between | None = None
+) -> Story | None:
     """Return the story of the operation with this key, else with this id. None if there is neither."""
     by_id = [canonical_id(name)] if is_id(name) else []
     for id in [*([operation_id(ledger, name)] if is_key(name) else []), *by_id]:
         try:
-            story = story_of_operation(connection, ledger, id)
+            story = story_of_operation(connection, ledger, id, between)
         except OperationUnknown:
             continue
         return _with_both_sides(connection, story)

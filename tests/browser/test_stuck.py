@@ -117,6 +117,12 @@ def poison(scene: Scene) -> None:
     eventually(lambda: bool(scene.book.client.get("/v1/dead-letters?state=open").json()["data"]))
 
 
+def cut_off(scene: Scene) -> None:
+    scene.owner.execute(
+        "INSERT INTO ledger_moves (ledger, state, installation) VALUES ('cut-off', 'frozen', 'west')"
+    )
+
+
 def hang(scene: Scene) -> None:
     scene.of_nats("state = 'running', last_error = NULL")
     assert try_acquire(scene.owner, "publish", "nats")
@@ -141,6 +147,11 @@ class Case(NamedTuple):
 
 CASES: dict[StuckKind, Case] = {
     "session_blocking": Case(block, "What to do", r"SELECT pg_terminate_backend\(\d+\);"),
+    "move_unfinished": Case(
+        cut_off,
+        "What to do",
+        r"^tallystick place cut-off --on west --yes\ntallystick place cut-off --cancel$",
+    ),
     "request_waiting": Case(accept, "What to do", r"^tallystick serve$"),
     "hold_lapsed": Case(let_lapse, "What to do", r"^tallystick serve$"),
     "payout_accepted": Case(Scene.payout, "What to do", r"^tallystick serve$"),
@@ -194,7 +205,7 @@ def served(databases: Databases, balances: Poisoned) -> Iterator[Served]:
         for part in (Worker, Payer):
             patch.setattr(part, "start", lambda self: None)
             patch.setattr(part, "stop", lambda self: None)
-        patch.setattr(StuckQuery, "thresholds", property(lambda self: Thresholds(0, 0, 0, 0, 0, 0)))
+        patch.setattr(StuckQuery, "thresholds", property(lambda self: Thresholds(0, 0, 0, 0, 0, 0, 0)))
         patch.setattr("projections.diagnosis.stuck.search.HANGING_SECONDS", 0)
         with serving(databases) as served, served.client() as client:
             client.post("/v1/ledgers", json={"name": "main"})
@@ -218,7 +229,8 @@ def scene(served: Served, book: Book, balances: Poisoned) -> Iterator[Scene]:
 
 
 def test_there_is_a_case_for_each_kind_of_the_catalogue() -> None:
-    assert list(CASES) == list(CATALOGUE)
+    alone = [kind for kind in CATALOGUE if kind != "move_not_arrived"]  # which takes two installations
+    assert list(CASES) == alone
 
 
 @pytest.mark.parametrize("kind", CASES)

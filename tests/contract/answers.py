@@ -30,6 +30,15 @@ def states_position(path: str, method: str) -> bool:
     return is_read or path.startswith("/v1/ledgers")
 
 
+def _is_unplaced(answer: httpx2.Response) -> bool:
+    """Tell whether a refusal is given by no installation: where the ledger is cannot be asked, or is not served here.
+
+    Nor does a replica look where a ledger is that only the primary may answer for.
+    """
+    unasked = ("journal_unavailable", "read_only_replica", "primary_unreachable", "primary_unanswered")
+    return answer.status_code >= 400 and answer.json()["code"] in unasked
+
+
 def named_in(problem: dict[str, Any]) -> dict[str, Any]:
     """Return the members of a problem that name what it concerns."""
     return {name: value for name, value in problem.items() if name not in _OF_EVERY_PROBLEM}
@@ -73,6 +82,8 @@ class Checked:
             and "ledger-installation" not in answer.headers
             and (answer.status_code >= 400 or not path.startswith("/v1/ledgers/"))
         )
+        if self._is_placement and is_let_in and path.startswith("/v1/ledgers/") and not is_head:
+            assert "ledger-installation" in answer.headers or _is_unplaced(answer), answer.request.url
         states = is_let_in and is_of_the_books and not is_merged
         assert ("ledger-position" in answer.headers) == states, answer.request.url
         if operation:

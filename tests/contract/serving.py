@@ -5,7 +5,7 @@ import socket
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from time import monotonic, sleep
 from typing import Any, NamedTuple
@@ -54,6 +54,22 @@ class Served(NamedTuple):
     settings: Settings
     spread: "Spread | None" = None
 
+    def holder(self, ledger: str) -> Database:
+        """The database of the installation that holds a ledger, which in a placement need not be home's."""
+        return self.spread.holder(ledger) if self.spread else self.database
+
+    @contextmanager
+    def at_home(self) -> Iterator[None]:
+        """Ledgers that are opened meanwhile are held by home, also in a placement."""
+        if self.spread is None:
+            yield
+            return
+        was_spread, self.spread.is_spread = self.spread.is_spread, False
+        try:
+            yield
+        finally:
+            self.spread.is_spread = was_spread
+
     def client(self, key: str | None = KEY) -> httpx2.Client:
         """A client whose every answer is checked. With `key` None it sends no key."""
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -63,7 +79,7 @@ class Served(NamedTuple):
             timeout=30.0,
             trust_env=False,
             verify=False,  # it speaks no TLS, and reading the system's certificates takes 20 ms a client
-            event_hooks={"request": [self.spread.place] if self.spread else [], "response": [self.checked]},
+            event_hooks={"request": [self.spread.address] if self.spread else [], "response": [self.checked]},
         )
 
 
@@ -100,14 +116,16 @@ def serving_on(database: Database, **more: Any) -> Iterator[Served]:
         threading.Thread(target=run_projector, args=(placed, stop, tuple(PROJECTIONS.values())))
         for placed in (database, *([spread.other] if spread else []))
     ]
-    for projector in projectors:
-        projector.start()
-    with bound, running_server(create_app(settings), bound), _front(settings, url) as front:
-        yield Served(database, front, _checked(), simulator, settings, spread)
-    simulator.stop()
-    stop.set()
-    for projector in projectors:
-        projector.join()
+    with ExitStack() as stack:
+        stack.callback(simulator.stop)
+        for projector in projectors:
+            projector.start()
+            stack.callback(projector.join)
+        stack.callback(stop.set)
+        stack.enter_context(bound)
+        stack.enter_context(running_server(create_app(settings), bound))
+        front = stack.enter_context(_front(settings, url))
+        yield Served(database, front, _checked(is_placement=spread is not None), simulator, settings, spread)
 
 
 class Spread:
@@ -121,10 +139,32 @@ class Spread:
         migrate(self.other)
         install(self.other)
 
-    def place(self, request: httpx2.Request) -> None:
-        """Enter a ledger that is about to be opened into the map, as its name decides."""
-        if (request.method, request.url.path) != ("POST", "/v1/ledgers"):
-            return
+    def address(self, request: httpx2.Request) -> None:
+        """Address a request as a client of a placement would, whom the tests of one installation need not know.
+
+        A ledger that is about to be opened is entered into the map, as its name decides. A webhook is registered where
+        its first ledger is, and projections are those of home.
+        """
+        method, path = request.method, request.url.path
+        if (method, path) == ("POST", "/v1/ledgers"):
+            self._place(request)
+        elif "installation" not in request.url.params and path.startswith("/v1/projections/"):
+            request.url = request.url.copy_merge_params({"installation": "home"})
+        elif (method, path) == ("POST", "/v1/webhooks") and "installation" not in request.url.params:
+            request.url = request.url.copy_merge_params({"installation": self._holder(request)})
+
+    def _holder(self, request: httpx2.Request) -> str:
+        """Return where the first ledger is that a webhook is to tell of, home if there is none."""
+        with suppress(ValueError, TypeError, KeyError, IndexError), self.home.connect("test") as home:
+            return LedgerMap().find(home, str(json.loads(request.content)["ledgers"][0])) or "home"
+        return "home"
+
+    def holder(self, ledger: str) -> Database:
+        """The database of the installation that holds a ledger."""
+        with self.home.connect("test") as home:
+            return self.other if LedgerMap().find(home, ledger) == "other" else self.home
+
+    def _place(self, request: httpx2.Request) -> None:
         with suppress(ValueError, TypeError, KeyError, AttributeError):  # a request that is to be refused
             name = json.loads(request.content)["name"]
             if is_ledger_name(name):
@@ -154,9 +194,9 @@ def replica_of(of_primary: Settings, url: str, copy: Database, **more: Any) -> I
 
 
 @cache
-def _checked() -> Checked:
+def _checked(*, is_placement: bool) -> Checked:
     # All services of a release have one document, and to read its schemas takes longer than most tests.
-    return Checked(Application().openapi())
+    return Checked(Application().openapi(), is_placement=is_placement)
 
 
 def listening() -> socket.socket:

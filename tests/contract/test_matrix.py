@@ -183,12 +183,12 @@ def world(databases: Databases) -> Iterator[World]:
         keys = Keys(served, owner)
         with served.database.connect_as_owner("test owner") as connection:
             watch(connection, "west")
-            sides = furnished(served, owner, connection), furnished(served, owner, connection)
+            sides = furnished(served, owner), furnished(served, owner)
             yield World(served, callers(keys, owner, connection, sides[0].book.name), sides, owner)
         keys.close()
 
 
-def furnished(served: Served, owner: httpx2.Client, connection: Connection[Any]) -> Side:
+def furnished(served: Served, owner: httpx2.Client) -> Side:
     """Make a ledger and one of everything in it."""
     name = f"l{uuid4().hex[:12]}"
     talk = {"Correlation-Id": "matrix"}
@@ -202,8 +202,9 @@ def furnished(served: Served, owner: httpx2.Client, connection: Connection[Any])
     key = post(owner, "/v1/keys", key_of(name))
     letter = uuid4()
     poison = Poison(f"{name}/transactions/{made['id']}", made["position"], ValueError("poison"))
-    eventually(lambda: progress(connection, "entries") >= made["position"])
-    add_letter(connection, PROJECTIONS["entries"], live(connection, "entries"), poison, 1, letter)
+    with served.holder(name).connect_as_owner("test owner") as holder:
+        eventually(lambda: progress(holder, "entries") >= made["position"])
+        add_letter(holder, PROJECTIONS["entries"], live(holder, "entries"), poison, 1, letter)
     deliveries = f"/v1/webhooks/{hook['id']}/deliveries"
     eventually(lambda: bool(owner.get(deliveries).json()["data"]))
     delivery = owner.get(deliveries).json()["data"][0]["id"]

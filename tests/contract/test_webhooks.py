@@ -244,7 +244,7 @@ def test_deleting_a_webhook_keeps_what_became_of_its_deliveries(
     book.transfer("a", "b", 10)
     await_deliveries(book.client, hook["id"], 3)
     assert book.client.delete(f"/v1/webhooks/{hook['id']}").status_code == 204
-    with served.database.connect("test") as connection:
+    with served.holder(book.name).connect("test") as connection:
         rows = connection.execute(
             "SELECT state, reason FROM deliveries WHERE webhook_id = %s", [UUID(hook["id"])]
         ).fetchall()

@@ -302,6 +302,43 @@ def test_webhooks_follow_as_they_are_and_once(places: Places) -> None:
         assert len(webhooks_at(west)) == 3
 
 
+def test_a_webhook_that_was_disabled_meanwhile_goes_on_as_it_is_and_has_no_second_one(places: Places) -> None:
+    with (
+        places.east.database.connect("test") as east,
+        places.west.database.connect("test") as west,
+    ):
+        first = register(east, "https://shop.example/hook", ["main"])
+        adopted = register(east, "https://there.example/hook", ["main"])
+        there = register(west, "https://there.example/hook", ["*"])
+        moved(places)
+        (at_west,) = [of for of in webhooks_at(west) if of.url == "https://shop.example/hook"]
+        rotate_secret(west, at_west.id, 0)  # so that they share none
+        for hook in (first, adopted):
+            disable_webhook(east, hook.id, "not wanted any more")
+        for back in (True, False, True):
+            moved(places, back=back)
+            found = {of.url: of for of in webhooks_at(east)}
+            assert len(webhooks_at(east)) == len(found) == 2
+            assert {of.id: of.state for of in found.values()} == dict.fromkeys(
+                (first.id, adopted.id), "disabled"
+            )
+            assert {of.id: of.state for of in webhooks_at(west)} == dict.fromkeys(
+                (there.id, at_west.id), "enabled"
+            )
+
+        # Another one with the same URL that somebody disabled long ago is no successor.
+        disable_webhook(west, there.id, "a test")
+        url = "https://new.example/hook"
+        register(east, url, ["main"])
+        unrelated = register(west, url, ["main"])
+        disable_webhook(west, unrelated.id, "of another time")
+        moved(places)
+        by_id = {of.id: of for of in webhooks_at(west)}
+        assert by_id[unrelated.id].state == by_id[there.id].state == "disabled"
+        (made,) = [of for of in by_id.values() if of.url == url and of.id != unrelated.id]
+        assert made.state == "enabled"
+
+
 def secrets_of(connection: Connection[Any], id: Any) -> set[str]:
     query = "SELECT secret FROM webhook_secrets WHERE webhook_id = %s"
     return {secret for (secret,) in connection.execute(query, (id,)).fetchall()}

@@ -9,7 +9,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 
+from api.app import create_app
+from api.security.keys import ensure_bootstrap_key
+from api.settings import Settings
 from domain.journal.database import Database
 from domain.journal.shown_positions import read_shown_positions
 from domain.placement import mover, moves
@@ -17,8 +21,9 @@ from domain.placement.copies import last_of_ledger
 from domain.placement.ledger_map import take
 from domain.placement.mover import Mover
 from projections.process_managers.providers.settings import ProviderSettings
+from projections.running.moved_ledgers import MovedLedgers
 from projections.running.positions import PositionWaiter
-from tests.contract.serving import SECRET
+from tests.contract.serving import KEY, SECRET, listening, running_server
 from tests.ledgers import CONTEXT
 from tests.moving import Killed, dying
 from tests.placements import Placement, beside, placement_on, prepared
@@ -242,6 +247,53 @@ def test_a_server_that_has_not_looked_yet_shows_positions_as_the_others(
         assert client.post("/v1/ledgers", json={"name": "main"}).json() == told[0]
         assert posted(client, "first").json() == first.json()
         assert client.get(f"{MAIN}/events", params={"after": position_of(first)}).json()["data"] == events
+
+
+def test_a_copy_of_one_installation_that_has_not_seen_the_move_shows_positions_as_the_others(
+    placement: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that was behind replays a whole move at once, and its service looks twice a second."""
+    west, key = placement.database("west"), SecretStr(KEY)
+    settings = Settings(database_url=west.url, schema_=west.schema, read_only=True, bootstrap_key=key)
+    ensure_bootstrap_key(west, key)
+    with placement.client() as client:
+        opened(client, "beside", "west", *"uvwxyz")
+        opened(client, "main", "east", "a", "b")
+        first, second = posted(client, "first"), posted(client, "second")
+        moved(placement)
+        projected(placement)
+        asked: dict[str, dict[str, Any]] = {
+            "/accounts/b": {"consistency": "eventual"},
+            "/accounts/b/entries": {"min_position": position_of(second)},
+            "/transactions": {"page_size": 1},
+            "/events": {"after": position_of(first)},
+            "/trace": {"correlation_id": first.headers["Correlation-Id"]},
+        }
+        told = {path: client.get(MAIN + path, params=given) for path, given in asked.items()}
+
+    monkeypatch.setattr(MovedLedgers, "look", lambda ledgers, connection: setattr(ledgers, "are_seen", True))
+    with (
+        listening() as bound,
+        running_server(create_app(settings), bound) as url,
+        Placement(url, ()).client() as replica,
+    ):
+        for path, given in asked.items():
+            answer = replica.get(MAIN + path, params=given).raise_for_status()
+            positions = [of.headers.get("Ledger-Position") for of in (answer, told[path])]
+            assert positions[0] == positions[1], path
+            shown, expected = ({**of.json()} for of in (answer, told[path]))
+            for body in (shown, expected):
+                for name in ("installation", "verdict", "projections", "operations"):
+                    body.pop(name, None)
+            assert shown == expected
+        cursor = told["/transactions"].json()["next_cursor"]
+        (following,) = replica.get(f"{MAIN}/transactions", params={"cursor": cursor}).json()["data"]
+        assert following["reference"] == "second"
+        east = placement.installations[0]
+        with pytest.raises(Killed):
+            Mover("main", placement.installations[1], east, CONTEXT, dying("arrive")).run()
+        gone = replica.get(f"{MAIN}/transactions")
+        assert (gone.status_code, gone.json()["installation"]) == (421, "east")
 
 
 def test_what_waits_for_the_arrival_is_answered_with_positions_of_after_it(placement: Placement) -> None:

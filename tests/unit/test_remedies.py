@@ -29,6 +29,7 @@ RESOURCES = {
     "dead-letters": f"/v1/dead-letters/{ID}",
     "projections": "/v1/projections/entries",
     "nats": "/v1/projections/nats",
+    "ledgers": "/v1/ledgers/main",
 }
 RESOURCES_OF = {
     "end_hold": ["transactions"],
@@ -41,8 +42,11 @@ RESOURCES_OF = {
     "start_projector": ["projections", "nats"],
     "retry_delivery": ["deliveries"],
     "enable_webhook": ["webhooks"],
+    "finish_move": ["ledgers"],
+    "finish_or_cancel_move": ["ledgers"],
 }
-"""The kinds of resources a remedy is for, if it is not for all."""
+"""The kinds of resources a remedy is for, if it is not for all but ledgers."""
+OF_ALL = [name for name in RESOURCES if name != "ledgers"]
 FILLED = {
     "id": ID,
     "ledger": "main",
@@ -125,10 +129,10 @@ def requests_in(words: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("resource", RESOURCES.values(), ids=RESOURCES)
 @pytest.mark.parametrize("remedy", get_args(Remedy))
 def test_what_is_safe_to_do_can_be_done(remedy: Remedy, resource: str) -> None:
-    if RESOURCES_OF.get(remedy) and resource not in [RESOURCES[name] for name in RESOURCES_OF[remedy]]:
+    if resource not in [RESOURCES[name] for name in RESOURCES_OF.get(remedy, OF_ALL)]:
         return  # no advice uses this kind
     for installation in (None, "west"):
-        words = safe_to_do(remedy, resource, installation)
+        words = safe_to_do(remedy, resource, installation, "west")
         assert "…" not in words and "{" not in words and words.endswith(".")
         assert not re.search(r"\b(ID|LEDGER|POSITION)\b", words)
         for command in commands_in(words):

@@ -30,11 +30,19 @@ WRITTEN = frozenset({"payload", "destination", "metadata"})
 """The members whose content is an event's own or a client's."""
 
 
+def names_position(query: BaseModel) -> bool:
+    """Tell whether query parameters name a position of the journal."""
+    return bool(_given(query))
+
+
 def own_query(query: Asked, positions: ShownPositions) -> Asked:
     """Return query parameters with the positions of this journal."""
-    given = {name: value for name in PARAMETERS if (value := getattr(query, name, None)) is not None}
-    own = {name: positions.own(value) for name, value in given.items()}
+    own = {name: positions.own(value) for name, value in _given(query).items()}
     return query.model_copy(update=own) if own else query
+
+
+def _given(query: BaseModel) -> dict[str, int]:
+    return {name: value for name in PARAMETERS if (value := getattr(query, name, None)) is not None}
 
 
 def mapped_place(place: Any, to: Map) -> Any:

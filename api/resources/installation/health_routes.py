@@ -19,6 +19,7 @@ from api.http.spanning.spans import Spans
 from api.resources.projections.answers import all_shown
 from api.resources.projections.schemas import ProjectionBody
 from api.service.families import Seen
+from api.service.figures import with_not_arrived
 from api.service.metrics import MEDIA_TYPE
 from api.service.readiness import (
     Readiness,
@@ -29,6 +30,7 @@ from api.service.readiness import (
     require,
 )
 from api.service.service import Service
+from domain.application import system_clock
 from domain.model.errors import JournalUnavailable
 
 InstallationStatus = TypeAliasType("InstallationStatus", Literal["ready", "unready"])
@@ -162,13 +164,17 @@ async def get_metrics(call: Call[NoQuery, None]) -> Answer:
     If `TALLYSTICK_PUBLIC_METRICS` is true, anybody may ask, even while keys cannot be looked up.
     """
     installations = call.installations
-    seen = await asyncio.gather(
-        *(_seen(service, is_named=installations.is_placement) for _, service in installations.all())
+    services = [service for _, service in installations.all()]
+    ready, read = await asyncio.gather(
+        asyncio.gather(*map(is_ready, services)),
+        asyncio.gather(*(service.figures.read(service.look_up) for service in services)),
     )
+    figures = dict(zip(installations.names, read, strict=True))
+    if installations.is_placement:
+        figures = with_not_arrived(figures, system_clock())
+    seen = [
+        Seen(name if installations.is_placement else None, of, is_so)
+        for (name, of), is_so in zip(figures.items(), ready, strict=True)
+    ]
     page = await call.service.read(partial(call.service.metrics.page, seen))
     return Answer(200, page, media_type=MEDIA_TYPE)
-
-
-async def _seen(service: Service, *, is_named: bool) -> Seen:
-    ready, figures = await asyncio.gather(is_ready(service), service.figures.read(service.look_up))
-    return Seen(service.name if is_named else None, figures, ready)

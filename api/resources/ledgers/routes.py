@@ -17,7 +17,13 @@ from api.resources.examples import page_of
 from api.resources.ledgers import examples
 from api.resources.ledgers.schemas import LedgerBody, LedgerRequest, LedgersQuery, ledger_body
 from api.service.service import Service
-from domain.model.errors import InvalidRequest, LedgerExists, LedgerMissing, LedgerNotFound
+from domain.model.errors import (
+    InvalidRequest,
+    LedgerError,
+    LedgerExists,
+    LedgerMissing,
+    LedgerNotFound,
+)
 from domain.model.ledgers import Ledger, OpenLedger
 from domain.model.refusals import ledger_exists
 from projections.engine.live_version import Page as Found
@@ -53,7 +59,14 @@ async def open_ledger(call: Call[NoQuery, LedgerRequest]) -> Answer:
     # and finishes.
     is_placed = await installations.has_placed(wanted.name)
     claimed = await installations.claim(wanted.name, wanted.installation or installations.home.name)
-    opened = partial(_opened, call, is_placed=is_placed)
+
+    async def opened(service: Service) -> Answer:
+        try:
+            return await _opened(call, service, is_placed=is_placed)
+        except LedgerError as refusal:
+            refusal.installation = service.name if installations.is_placement else None
+            raise
+
     return await installations.asked(wanted.name, claimed, opened)
 
 

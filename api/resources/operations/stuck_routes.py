@@ -1,9 +1,12 @@
 """The list of what is stuck: business states older than they should be."""
 
-from collections.abc import Mapping, Sequence
+from asyncio import gather
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Annotated
+from operator import attrgetter
+from typing import Annotated, Any
 
+from psycopg import Connection
 from pydantic import Field
 
 from api.http.call import Call
@@ -11,16 +14,17 @@ from api.http.consistency import Consistency
 from api.http.declaration import OVERSEER, Concerns, Returns
 from api.http.endpoint import endpoint
 from api.http.fields import Time
+from api.http.pages import page, reflected
 from api.http.responses import DEAD_LETTERS, Answer, json_answer
-from api.http.spanning.lists import listed
+from api.http.spanning.asking import Told, ask_all
+from api.http.spanning.lists import ask_each, merged_page, reflected_of_each
 from api.http.spanning.spans import Spans
 from api.resources.operations import examples
 from api.resources.operations.stuck_schemas import StuckPage, StuckQuery, stuck_body, total_body
 from domain.application import system_clock
-from domain.model.errors import JournalUnavailable
-from domain.model.times import Instant
-from domain.placement.ledger_map import placed
+from domain.model.times import Instant, later
 from projections.diagnosis.stuck.catalogue import Stuck, StuckKind, totals
+from projections.diagnosis.stuck.placement import in_placement, look_around
 from projections.diagnosis.stuck.search import look_for_stuck
 from projections.engine.live_version import Reading
 
@@ -49,48 +53,52 @@ async def list_stuck(call: Call[StuckQuery, None]) -> Answer:
     means that nothing is stuck.
     """
     now = system_clock()
-    everything: list[Stuck] = []
-
-    async def read(call: Call[StuckQuery, None]) -> Reading[Sequence[Stuck]]:
-        found = await _found(call, now)
-        everything.extend(found.found)
-        return Reading(_following(call, found.found), *found[1:])
-
-    body, headers = await listed(call, read, partial(stuck_body, now=now), lambda stuck: stuck.place)
+    find = partial(look_for_stuck, now=now, thresholds=call.query.thresholds, granted=call.caller.granted)
+    show, place = partial(stuck_body, now=now), attrgetter("place")
+    if call.installations.is_placement:
+        told, placed = await _placed(call, find, now)
+        rows = {
+            name: _following(call, of, (call.cursor_position or {}).get(name)) for name, of in placed.items()
+        }
+        body = merged_page(call, Told(rows, told.refusals), show, place) | reflected_of_each(told)
+        headers: Mapping[str, str] = {}
+    else:
+        found = await call.service.look_up(find)
+        placed = {call.service.name: found.found}
+        body = page(call, _following(call, found.found, call.cursor_position), show, place)
+        headers = reflected(found)
+    everything = [stuck for of in placed.values() for stuck in of]
     body["totals"] = [total_body(total) for total in totals(everything, now)]
     return json_answer(200, body, headers)
 
 
-async def _found(call: Call[StuckQuery, None], now: Instant) -> Reading[list[Stuck]]:
-    """Return everything that is stuck in an installation, in the order of the list."""
-    find = partial(look_for_stuck, now=now, thresholds=call.query.thresholds, granted=call.caller.granted)
-    found = await call.service.look_up(find)
-    if call.installations.is_placement:
-        places = await _places(call, found.found)
-        names = call.installations.names
-        found.found[:] = [stuck.on(call.service.name).among(names, places) for stuck in found.found]
-    if call.query.descending:
-        found.found.reverse()
-    return found
+async def _placed(
+    call: Call[StuckQuery, None], find: Callable[[Connection[Any]], Reading[list[Stuck]]], now: Instant
+) -> tuple[Told[Reading[list[Stuck]]], Mapping[str, Sequence[Stuck]]]:
+    """Return what the installations of a placement found, and what is stuck in each of those.
+
+    All are asked about their surroundings, also where the request names one: what is stuck there may show only beside
+    the others.
+    """
+    installations = call.installations
+    look = partial(look_around, names=installations.names)
+    services = [service for _, service in installations.all()]
+    told, around = await gather(
+        ask_each(call, lambda call: call.service.look_up(find)),
+        ask_all(services, lambda service: service.look_up(look)),
+    )
+    found = {name: reading.found for name, reading in told.said.items()}
+    before = later(now, -call.query.move_seconds)
+    return told, in_placement(found, around.said, installations.home.name, before, call.caller.granted)
 
 
-async def _places(call: Call[StuckQuery, None], found: Sequence[Stuck]) -> Mapping[str, str]:
-    """Return the installations of the ledgers that stuck bridges lead to, as far as home's map can be read."""
-    receivers = {stuck.receiver for stuck in found if stuck.receiver is not None}
-    if not receivers:
-        return {}
-    try:
-        return await call.installations.home.look_up(partial(placed, ledgers=sorted(receivers)))
-    except JournalUnavailable:
-        return {}
-
-
-def _following(call: Call[StuckQuery, None], found: Sequence[Stuck]) -> list[Stuck]:
-    """Return those of the kind that is asked for, after the place that the list has reached."""
-    query, after = call.query, call.cursor_position
-    return [
+def _following(call: Call[StuckQuery, None], found: Sequence[Stuck], after: Any) -> list[Stuck]:
+    """Return those of the kind that is asked for, after a place that the list has reached, in the list's order."""
+    query = call.query
+    following = [
         stuck
         for stuck in found
         if query.kind in ("", stuck.kind)
         and (after is None or (stuck.place < after if query.descending else stuck.place > after))
     ]
+    return following[::-1] if query.descending else following

@@ -38,6 +38,9 @@ class StuckQuery(ListQuery, InstallationQuery):
     session_seconds: Seconds = Field(
         _DEFAULTS.session_seconds, description="database sessions that keep the service waiting"
     )
+    move_seconds: Seconds = Field(
+        _DEFAULTS.move_seconds, description="ledgers whose move to another installation was cut off"
+    )
 
     @property
     def thresholds(self) -> Thresholds:
@@ -92,7 +95,7 @@ def stuck_body(stuck: Stuck, now: Instant) -> StuckBody:
         "position": stuck.position,
         "why": stuck.why,
         "remedy": stuck.remedy,
-        "safe_to_do": safe_to_do(stuck.remedy, stuck.resource, stuck.installation),
+        "safe_to_do": safe_to_do(stuck.remedy, stuck.resource, stuck.installation, stuck.bound_for),
     }
     if stuck.installation is not None:
         body["installation"] = stuck.installation

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 
@@ -30,7 +32,8 @@ from domain.model.payouts.payout import Payout
 from domain.model.refusals import operation_unknown
 from domain.model.transactions import Transaction
 from domain.placement.ledger_map import held
-from projections.diagnosis.trace.conversation import stories_of_conversation
+from projections.diagnosis.moves import Between, LedgerMove, between, read_moves
+from projections.diagnosis.trace.conversation import stories_between, stories_of_conversation
 from projections.diagnosis.trace.story import Made, Story, story_of_conversation, story_of_operation
 from projections.engine.live_version import Reading
 
@@ -112,13 +115,21 @@ async def trace_everywhere(call: Call[ConversationQuery, None]) -> Answer:
     """
     if call.installations.is_placement:
         told = await ask_all([service for _, service in call.installations.all()], partial(_traces, call))
-        found = [trace for of in told.said.values() for trace in of.found]
+        found = [trace for of in told.said.values() for trace in of.found.traces]
         traces = [trace for trace in found if await _is_told_there(call, trace, found)]
+        traces += await _traces_between(call, {name: of.found.moves for name, of in told.said.items()})
         body = conversation_body(traces, call.query.correlation_id)
         return json_answer(200, {**body, "unanswered": told.unanswered, **reflected_of_each(told)})
     told_here = await _traces(call, call.service)
-    body = conversation_body(told_here.found, call.query.correlation_id)
+    body = conversation_body(told_here.found.traces, call.query.correlation_id)
     return json_answer(200, body, reflected(told_here))
+
+
+class _Found(NamedTuple):
+    """The traces of an installation, and where the ledgers stood there that move or have moved."""
+
+    traces: Sequence[Mapping[str, Any]]
+    moves: Sequence[LedgerMove]
 
 
 async def _is_told_there(
@@ -134,22 +145,48 @@ async def _is_told_there(
     return holder.name == str(trace["installation"])
 
 
-async def _traces(call: Call[ConversationQuery, None], service: Service) -> Reading[list[Mapping[str, Any]]]:
+async def _traces(call: Call[ConversationQuery, None], service: Service) -> Reading[_Found]:
     """Return the traces of a correlation id in the ledgers of an installation that the caller may see."""
+
+    def read(connection: Connection[Any]) -> tuple[list[LedgerMove], list[tuple[str, Story]]]:
+        # First, so that a ledger that leaves or arrives meanwhile is not missed at both places.
+        moves = read_moves(connection)
+        ledgers = filter(call.caller.may_use, held(connection))
+        return moves, list(stories_of_conversation(connection, ledgers, call.query.correlation_id))
+
+    found = await service.look_up_at_head(read)
+    moves, stories = found.found
+    return Reading(_Found(await _bodies(call, service, stories), moves), *found[1:])
+
+
+async def _traces_between(
+    call: Call[ConversationQuery, None], said: Mapping[str, Sequence[LedgerMove]]
+) -> list[Mapping[str, Any]]:
+    """Return the traces in ledgers that have left an installation and have not arrived, from the one that they left."""
+    traces: list[Mapping[str, Any]] = []
+    lost = sorted(of for of in between(said) if call.caller.may_use(of.ledger))
+    for name, of_name in groupby(sorted(lost, key=attrgetter("left")), attrgetter("left")):
+        service, left = call.installations.named(name), list(of_name)
+
+        def read(connection: Connection[Any], left: Sequence[Between] = left) -> list[tuple[str, Story]]:
+            return list(stories_between(connection, left, call.query.correlation_id))
+
+        traces += await _bodies(call, service, await service.look_up(read))
+    return traces
+
+
+async def _bodies(
+    call: Call[ConversationQuery, None], service: Service, stories: Sequence[tuple[str, Story]]
+) -> list[Mapping[str, Any]]:
+    """Return stories of an installation as they are shown."""
     correlation_id, now = call.query.correlation_id, system_clock()
     installation = service.name if call.installations.is_placement else None
-
-    def read(connection: Connection[Any]) -> list[tuple[str, Story]]:
-        ledgers = filter(call.caller.may_use, held(connection))
-        return list(stories_of_conversation(connection, ledgers, correlation_id))
-
-    traces: list[Mapping[str, Any]] = []
-    found = await service.look_up_at_head(read)
-    for ledger, story in found.found:
+    bodies: list[Mapping[str, Any]] = []
+    for ledger, story in stories:
         told = _told(story, call)
         body = trace_body(told, ledger, now, correlation_id=correlation_id, installation=installation)
-        traces.append(shown_members(body, await service.shown_positions(ledger)))
-    return Reading(traces, *found[1:])
+        bodies.append(shown_members(body, await service.shown_positions(ledger)))
+    return bodies
 
 
 def _told(story: Story, call: Call[Any, None]) -> Story:

@@ -1,7 +1,7 @@
 """The kinds of stuck things, each with its reason and its remedy. A kind never changes its meaning."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from domain.model.times import Instant, moment
@@ -9,6 +9,8 @@ from projections.diagnosis.remedies import Remedy, resource_on
 
 StuckKind = Literal[
     "session_blocking",
+    "move_unfinished",
+    "move_not_arrived",
     "request_waiting",
     "hold_lapsed",
     "payout_accepted",
@@ -41,6 +43,16 @@ CATALOGUE: Mapping[StuckKind, Kind] = {
         "A database session blocks the service",
         "end_session",
         "A database session holds a lock that the service needs, and does not release it.",
+    ),
+    "move_unfinished": Kind(
+        "The move of a ledger was cut off",
+        "finish_or_cancel_move",
+        "Writes to the ledger were stopped for the end of its move, and are still refused.",
+    ),
+    "move_not_arrived": Kind(
+        "A ledger has left and not arrived",
+        "finish_move",
+        "The move of the ledger was cut off between its two places, so everything that is asked of it is refused.",
     ),
     "request_waiting": Kind(
         "An accepted request waits",
@@ -118,6 +130,7 @@ class Thresholds(NamedTuple):
     delivery_seconds: int = 300
     projection_seconds: int = 60
     session_seconds: int = 5
+    move_seconds: int = 30
 
 
 class Stuck(NamedTuple):
@@ -125,6 +138,7 @@ class Stuck(NamedTuple):
 
     `ledger` is None for a thing that spans ledgers. `installation` is the one of a placement that has the thing.
     `receiver` is the ledger that a bridge leads to, and `unnamed` its installation if the placement does not name it.
+    `bound_for` is where a ledger moves to.
     """
 
     kind: StuckKind
@@ -136,6 +150,7 @@ class Stuck(NamedTuple):
     installation: str | None = None
     receiver: str | None = None
     unnamed: str | None = None
+    bound_for: str | None = None
 
     @property
     def remedy(self) -> Remedy:
@@ -154,14 +169,13 @@ class Stuck(NamedTuple):
         """Return the same as a thing of one installation of a placement."""
         return self._replace(installation=installation, resource=resource_on(self.resource, installation))
 
-    def among(self, names: Collection[str], placed: Mapping[str, str]) -> "Stuck":
-        """Return the same where the placement has these names, and its map gives ledgers to installations.
+    def leading_to(self, unnamed: Mapping[str, str]) -> "Stuck":
+        """Return the same, given the ledgers that are in installations which the placement does not name.
 
         What its provider contradicts is for a person to decide all the same.
         """
-        name = placed.get(self.receiver or "")
-        is_unnamed = name is not None and name not in names and self.kind != "payout_contradictory"
-        return self._replace(unnamed=name) if is_unnamed else self
+        name = unnamed.get(self.receiver or "")
+        return self if name is None or self.kind == "payout_contradictory" else self._replace(unnamed=name)
 
     @property
     def place(self) -> tuple[Instant, str, str]:

@@ -30,6 +30,7 @@ MAX_FOUND = 1_000
 """How many of each kind are returned, the oldest first."""
 
 _SQL = load("projections.diagnosis.stuck.stuck")
+_MOVES = load("projections.diagnosis.moves")
 _log = structlog.get_logger(__name__)
 _OF_PAYOUT: dict[str, StuckKind] = {
     "accepted": "payout_accepted",
@@ -108,8 +109,8 @@ class _Search:
         self._now = now
         self._thresholds = thresholds
         self._granted = None if granted is None else list(granted)
-        self.unknown: set[StuckKind] = set()
-        """The kinds that could not be searched, once everything was found."""
+        self.unknown: set[StuckKind] = {"move_not_arrived"}
+        """The kinds that could not be searched, once everything was found. One takes several installations."""
 
         self.readings: dict[str, Reading[Any]] = {}
         """The last reading of each read model that was searched, by name."""
@@ -120,8 +121,10 @@ class _Search:
         yield from self._blocking(limits.session_seconds)
         requests = partial(self._due, "request_waiting", TransactionAccepted.TOPIC, limits.request_seconds)
         holds = partial(self._due, "hold_lapsed", TransactionHeld.TOPIC, limits.hold_seconds)
+        frozen = partial(self._frozen, limits.move_seconds)
         contradicted, unfinished = (partial(self._payouts, is_stuck=is_stuck) for is_stuck in (True, False))
         with self._impatient():
+            yield from self._try(frozen, "move_unfinished")
             yield from self._try(requests, "request_waiting")
             yield from self._try(holds, "hold_lapsed")
             yield from self._try(contradicted, "payout_contradictory")
@@ -159,6 +162,11 @@ class _Search:
             if self._granted is None:
                 detail = f"It is {session.words}. To end it: {session.command};"
             yield Stuck("session_blocking", since, None, f"/v1/stuck#{session.pid}", None, detail)
+
+    def _frozen(self, seconds: int) -> Iterator[Stuck]:
+        for ledger, to, since in _MOVES["frozen"].rows(self._connection, self._wanted(seconds)):
+            resource, detail = f"/v1/ledgers/{ledger}", f"It was being moved to {to}."
+            yield Stuck("move_unfinished", instant(since), ledger, resource, None, detail, bound_for=to)
 
     def _all_behind(self) -> Iterator[Stuck]:
         for progress in all_progress(self._connection):

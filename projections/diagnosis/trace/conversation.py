@@ -6,6 +6,7 @@ from typing import Any
 from psycopg import Connection
 
 from domain.model.errors import LedgerMoved
+from projections.diagnosis.moves import Between
 from projections.diagnosis.request_replays import replayed_in
 from projections.diagnosis.trace.story import Story, story_of_conversation
 from projections.read_models.event_history import list_events
@@ -27,6 +28,15 @@ def stories_of_conversation(
             except LedgerMoved:
                 continue
             yield ledger, story
+
+
+def stories_between(
+    connection: Connection[Any], between: Iterable[Between], correlation_id: str
+) -> Iterator[tuple[str, Story]]:
+    """Yield the same of ledgers that are between this installation, which they left, and another."""
+    for of in between:
+        if _is_known(connection, of.ledger, correlation_id):
+            yield of.ledger, story_of_conversation(connection, of.ledger, correlation_id, of)
 
 
 def _is_known(connection: Connection[Any], ledger: str, correlation_id: str) -> bool:

@@ -21,6 +21,7 @@ from domain.model.payouts.payout import Payout
 from domain.model.streams import ledger_stream, payout_stream, transaction_stream
 from domain.model.times import Instant, instant
 from domain.model.transactions import Acceptance, Transaction
+from projections.diagnosis.moves import Between
 from projections.diagnosis.request_replays import Replays, replayed_in, replays_of
 from projections.engine.dead_letters import DeadLetter, letters_about
 from projections.engine.live_version import one_instant
@@ -70,7 +71,8 @@ class Story(NamedTuple):
 
     It is complete up to `position`. `is_whole` is false if there is more than `MAX_EVENTS` or `MAX_OPERATIONS`.
     `received` are the events that other ledgers recorded for its bridges, if they were asked for. Their positions may
-    be those of another journal.
+    be those of another journal. `between` says that the ledger has left and has not arrived, so that there is no more
+    of it anywhere.
     """
 
     operations: tuple[Made, ...]
@@ -84,37 +86,47 @@ class Story(NamedTuple):
     head: int
     is_whole: bool
     received: tuple[JournalEvent, ...] = ()
+    between: Between | None = None
 
 
-def story_of_operation(connection: Connection[Any], ledger: str, id: str) -> Story:
+def story_of_operation(
+    connection: Connection[Any], ledger: str, id: str, between: Between | None = None
+) -> Story:
     """Return the story of the operation with an id, read at one instant.
 
-    The connection must be in no transaction. Raises, in this order, `LedgerMoved` or `LedgerMoving` if the ledger is
-    not here, `JournalUnavailable` if this release cannot read the operation, `LedgerNotFound` and `OperationUnknown`.
+    Given that the ledger is `between` this installation and another, the story is that of the events that it had when
+    it left. The connection must be in no transaction. Raises, in this order, `LedgerMoved` or `LedgerMoving` if the
+    ledger is not here otherwise, `JournalUnavailable` if this release cannot read the operation, `LedgerNotFound` and
+    `OperationUnknown`.
     """
     with one_instant(connection):
-        operations, head = _operations(connection, ledger, [id])
+        operations, head = _operations(connection, ledger, [id], between)
         if not operations:
             raise OperationUnknown
         own = _own_events(connection, [transaction_stream(ledger, id), payout_stream(ledger, id)])
         events = _with_what_they_did(connection, own)
-        return _story(connection, ledger, operations, events, head, head, is_whole=len(own) <= MAX_EVENTS)
+        story = _story(connection, ledger, operations, events, head, head, is_whole=len(own) <= MAX_EVENTS)
+        return story._replace(between=between)
 
 
-def story_of_conversation(connection: Connection[Any], ledger: str, correlation_id: str) -> Story:
+def story_of_conversation(
+    connection: Connection[Any], ledger: str, correlation_id: str, between: Between | None = None
+) -> Story:
     """Return the story of everything with a correlation id: events, operations, and what became of them.
 
-    If nothing was recorded under it, the story has no events. The connection must be in no transaction. Raises what
-    `list_events` raises, then what `story_of_operation` raises except `OperationUnknown`.
+    If nothing was recorded under it, the story has no events. `between` is as for `story_of_operation`. The connection
+    must be in no transaction. Raises what `list_events` raises, then what `story_of_operation` raises except
+    `OperationUnknown`.
     """
     found = list_events(connection, ledger, EventFilters(correlation_id=correlation_id), limit=MAX_EVENTS + 1)
     with one_instant(connection):
         ids = _operation_ids(ledger, found.rows)
         ids |= dict.fromkeys(replayed_in(connection, ledger, correlation_id, MAX_OPERATIONS))
-        operations, _ = _operations(connection, ledger, list(ids)[:MAX_OPERATIONS])
+        operations, _ = _operations(connection, ledger, list(ids)[:MAX_OPERATIONS], between)
         is_whole = len(found.rows) <= MAX_EVENTS and len(ids) <= MAX_OPERATIONS
         events = found.rows[:MAX_EVENTS]
-        return _story(connection, ledger, operations, events, found.position, found.head, is_whole=is_whole)
+        story = _story(connection, ledger, operations, events, found.position, found.head, is_whole=is_whole)
+        return story._replace(between=between)
 
 
 def events_received(connection: Connection[Any], bridges: Sequence[Payout]) -> list[JournalEvent]:
@@ -128,10 +140,13 @@ def _received_stream(bridge: Payout) -> str:
     return transaction_stream(receiver, received_id(receiver, bridge.provider_key))
 
 
-def _operations(connection: Connection[Any], ledger: str, ids: Sequence[str]) -> tuple[tuple[Made, ...], int]:
+def _operations(
+    connection: Connection[Any], ledger: str, ids: Sequence[str], between: Between | None
+) -> tuple[tuple[Made, ...], int]:
     """Return what the requests with these ids became, a payout rather than its hold, and the head."""
     streams = [stream(ledger, id) for id in ids for stream in (payout_stream, transaction_stream)]
-    states, head = read_aggregates(connection, [ledger_stream(ledger), *streams], ledger)
+    required = ledger if between is None else None
+    states, head = read_aggregates(connection, [ledger_stream(ledger), *streams], required)
     for state in states:
         if isinstance(state, UnreadableAggregate):
             raise JournalUnavailable(state.reason)

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from domain.model.payouts.payout import Payout, PayoutState
 from domain.model.times import Instant, later
 from domain.model.transactions import Acceptance, Transaction
+from projections.diagnosis.moves import Between
 from projections.diagnosis.remedies import Remedy, on_installation, resource_on, safe_to_do
 from projections.diagnosis.trace.story import Made, ProjectionStanding, Story
 from projections.outbox.deliveries import Delivery
@@ -51,11 +52,15 @@ ConcernCode = Literal[
     "delivery_waiting",
     "delivery_duplicated",
     "story_cut",
+    "ledger_between",
 ]
 
 REQUEST_OVERDUE_SECONDS = 30.0
 PAYOUT_OVERDUE_SECONDS = 300.0
 """A request or payout that is unfinished after this long is a concern."""
+
+MOVE_OVERDUE_SECONDS = 30.0
+"""A move that takes longer between the two places was cut off."""
 
 
 class Concern(NamedTuple):
@@ -278,8 +283,19 @@ def _concerns(story: Story, now: Instant) -> Iterator[Concern]:
     for standing in story.standings:
         yield from _of_standing(standing)
     yield from _of_deliveries(story)
+    if story.between is not None:
+        yield _of_move(story.between, now)
     if not story.is_whole:
         yield _concern("story_cut", "nothing", "There is more than is shown here. The oldest is shown.")
+
+
+def _of_move(of: Between, now: Instant) -> Concern:
+    words = (
+        f"The ledger has left {of.left} and has not arrived at {of.bound_for}, so what is asked of it is refused."
+        " What is shown is all that was recorded of it."
+    )
+    remedy: Remedy = "finish_move" if later(of.since, MOVE_OVERDUE_SECONDS) <= now else "wait"
+    return _concern("ledger_between", remedy, words, f"/v1/ledgers/{of.ledger}", of.bound_for)
 
 
 def _overdue(made: Made, now: Instant) -> Iterator[Concern]:
@@ -331,5 +347,7 @@ def _place(delivery: Delivery) -> str:
     return f"/v1/webhooks/{delivery.webhook_id}/deliveries/{delivery.position}"
 
 
-def _concern(code: ConcernCode, remedy: Remedy, words: str, resource: str = "") -> Concern:
-    return Concern(code, remedy, words, safe_to_do(remedy, resource), resource or None)
+def _concern(
+    code: ConcernCode, remedy: Remedy, words: str, resource: str = "", bound_for: str | None = None
+) -> Concern:
+    return Concern(code, remedy, words, safe_to_do(remedy, resource, bound_for=bound_for), resource or None)

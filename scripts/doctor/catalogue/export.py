@@ -20,6 +20,12 @@ KINDS: Mapping[str, Kind] = {
         "error", "The events are not those that were exported.", "The file was changed: export again."
     ),
     "checkpoint_mismatch": Kind("error", "The events are not those that were signed.", TAMPERED),
+    "positions_altered": Kind(
+        "error",
+        "Positions of a ledger that arrived from another installation are not shown where they were: those that"
+        " clients keep would lead to other events.",
+        f"Export again. If it happens again, the table `position_ranges` was changed. {TAMPERED}",
+    ),
     "events_missing": Kind(
         "error",
         "Acknowledged events are lost: the database was restored to an earlier point, or the journal was cut off.",

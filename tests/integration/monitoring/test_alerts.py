@@ -100,6 +100,8 @@ CASES: list[tuple[str, Series]] = [
     ("TallystickPayoutUnfinished", stuck("payout_accepted", 2_000)),
     ("TallystickPayoutUnfinished", stuck("payout_submitted", 2_000)),
     ("TallystickPayoutContradicted", stuck("payout_contradictory", 1)),
+    ("TallystickMoveCutOff", stuck("move_unfinished", 1)),
+    ("TallystickMoveCutOff", stuck("move_not_arrived", 1)),
     (
         "TallystickCheckpointLate",
         {
