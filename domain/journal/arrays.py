@@ -6,9 +6,9 @@ psycopg encodes a list element by element in Python. For the rows of a transfer 
 import struct
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from typing import NamedTuple
 
 import psycopg
+from msgspec import Struct
 from psycopg import postgres
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
@@ -20,7 +20,7 @@ _BIGINT_BYTES = 8
 _TEXT_OID, _BIGINT_OID, _BYTEA_OID = (postgres.types[name].oid for name in ("text", "int8", "bytea"))
 
 
-class Array(NamedTuple):
+class Array(Struct, frozen=True, gc=False):
     """An array as a parameter. The query must name its type, as in `%(streams)b::text[]`."""
 
     encoded: bytes
