@@ -207,6 +207,11 @@ class Decider:
         """Add streams to the cache, given all their rows, or the newest snapshot and the rows after it."""
         self.states.update(dict.fromkeys(streams) | fold_rows(rows))
 
+    def assume_new(self, streams: Iterable[str]) -> None:
+        """Take streams to have no events, unless they are known."""
+        for stream in streams:
+            self.states.setdefault(stream, None)
+
     def remember(self, states: Iterable[tuple[str, State]]) -> None:
         """Add aggregates that no command has asked for yet, as they are at this decider's position."""
         for stream, state in states:

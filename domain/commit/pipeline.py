@@ -97,7 +97,7 @@ class Pipeline:
         needed, own = streams_of(commands), own_streams_of(commands)
         try:
             load_needed(self._decider, commands, needed, self._reader)
-            self._decider.learn(self._decider.missing(own), ())
+            self._decider.assume_new(own)
             return self._decider.decide(submissions, needed | own)
         except Exception as error:  # noqa: BLE001
             # It is tried again under the lock, which classifies the error. The streams loaded here may contain events
