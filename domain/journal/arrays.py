@@ -4,7 +4,8 @@ psycopg encodes a list element by element in Python. For the rows of a transfer 
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 from itertools import repeat
 
 import psycopg
@@ -40,6 +41,16 @@ def text_array(elements: Iterable[str]) -> Array:
     """Return these texts as a `text[]`."""
     encoded = [element.encode() for element in elements]
     return _array(_TEXT_OID, len(encoded), _with_lengths(encoded))
+
+
+def word_array(words: Collection[str]) -> Array:
+    """Return words as a `text[]`. There must be few different ones in all: each is encoded once and kept."""
+    return _array(_TEXT_OID, len(words), map(_word, words))
+
+
+@cache
+def _word(word: str) -> bytes:
+    return b"".join(_with_lengths([word.encode()]))
 
 
 def bigint_array(elements: Sequence[int]) -> Array:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 
-from domain.journal.arrays import bigint_array, bytea_array, text_array
+from domain.journal.arrays import bigint_array, bytea_array, text_array, word_array
 from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.journal.reader import LOAD, MOVEMENTS, MissedEvent, Row, read_aggregates, whole_rows
@@ -91,7 +91,7 @@ class Rows(NamedTuple):
             "announces": True,
             "streams": text_array(self.streams),
             "versions": bigint_array(self.versions),
-            "topics": text_array(self.topics),
+            "topics": word_array(self.topics),
             "states": bytea_array(self.states),
             "shares": bigint_array(self.shares),
         }
@@ -323,9 +323,9 @@ def _overdue_at(values: Mapping[str, Any] | None) -> float:
 
 
 def _loading(streams: Collection[str]) -> Bound:
-    wanted = {"streams": text_array(streams), "snapshot_topics": text_array(TOPICS)}
+    wanted = {"streams": text_array(streams), "snapshot_topics": word_array(TOPICS)}
     return Bound(_LOAD, wanted, has_rows=True)
 
 
 def _missing(span: Span) -> Bound:
-    return Bound(_MISSED, {**span._asdict(), "movements": text_array(MOVEMENTS)}, has_rows=True)
+    return Bound(_MISSED, {**span._asdict(), "movements": word_array(MOVEMENTS)}, has_rows=True)
