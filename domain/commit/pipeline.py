@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 import structlog
+from msgspec import Struct
 
 from domain.commit.decider import DecidedBatch, Decider, Submission, commands_of, own_streams_of, streams_of
 from domain.commit.loading import load_needed
@@ -32,7 +33,7 @@ class MissedGuess(Exception):
     """
 
 
-class Ahead(NamedTuple):
+class Ahead(Struct, frozen=True):
     """A batch decided ahead of the lock, with its rows as they will be sent."""
 
     submissions: Sequence[Submission]

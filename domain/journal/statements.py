@@ -10,9 +10,10 @@ import select
 from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
+from msgspec import Struct
 from psycopg import Connection
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
@@ -51,7 +52,7 @@ class Statement:
         return f"${self.parameters.index(parameter) + 1}"
 
 
-class Bound(NamedTuple):
+class Bound(Struct, frozen=True):
     """A statement with the values of its parameters."""
 
     statement: Statement
