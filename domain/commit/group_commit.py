@@ -155,8 +155,8 @@ class GroupCommit:
         is_over = False
         while not is_over:
             if under_way is None:
-                self._warm_up()
                 self._announce()
+                self._warm_up()
             submissions = self._queue.collect(under_way and under_way.committed)
             is_over = not (submissions or under_way) and self._queue.is_over()
             under_way = self._turn(submissions, under_way)
