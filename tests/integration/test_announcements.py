@@ -107,12 +107,16 @@ def test_a_commit_whose_acknowledgement_was_lost_is_announced_when_it_is_found(
     monkeypatch.setattr(journal_writer, "ANNOUNCE_SECONDS", NEVER_SECONDS)
     assert append(writer, 0) and append(writer, 1)
     writer.disconnect()
-    assert not writer.owes_announcement
+    owed = [writer.owes_announcement]
     writer.lock(())
+    assert not writer.contains(rows(2))
+    owed.append(writer.owes_announcement)
     assert writer.contains(rows(1))
     writer.release()
-    assert writer.owes_announcement
-    assert not writer.contains(rows(2))
+    owed.append(writer.owes_announcement)
+    assert owed == [False, False, True]
+    writer.announce()
+    assert follower.positions() == ["1", "2"]
 
 
 def test_commands_that_record_nothing_put_no_announcement_off(

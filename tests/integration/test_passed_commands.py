@@ -252,7 +252,8 @@ def test_a_process_that_goes_on_after_it_hung_takes_nothing_that_it_finds_then(
                     mine.sendall(encode([Asked(number, NAME, [change], False, False, monotonic() - seconds)]))
                 await asyncio.get_running_loop().create_unix_connection(lambda: other, sock=theirs)
                 mine.setblocking(False)
-                incoming, told = Incoming(), []
+                incoming = Incoming()
+                told: list[Any] = []
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     while len(told) < 2:
                         data = await asyncio.get_running_loop().sock_recv(mine, 65536)
