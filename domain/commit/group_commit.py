@@ -155,9 +155,9 @@ class GroupCommit:
         is_over = False
         while not is_over:
             if under_way is None:
+                self._announce()
                 if self._parts_to_learn is not None:
                     self._warm_up(self._parts_to_learn)
-                self._announce()
             submissions = self._queue.collect(under_way and under_way.committed)
             is_over = not (submissions or under_way) and self._queue.is_over()
             under_way = self._turn(submissions, under_way)
@@ -177,10 +177,13 @@ class GroupCommit:
 
     def _announce(self) -> None:
         """Announce the newest commit if it is not, unless another follows soon, which announces both."""
-        if not (self._writer.owes_announcement and self._queue.is_idle_for(ANNOUNCE_SECONDS)):
+        writer = self._writer
+        if not writer.owes_announcement:
+            return
+        if not (writer.is_announcement_late or self._queue.is_idle_for(ANNOUNCE_SECONDS)):
             return
         try:
-            self._writer.announce()
+            writer.announce()
         except Exception as error:  # noqa: BLE001  whatever it is, commands must be taken
             if not is_lost(error):
                 _log.info("could not announce", error=type(error).__name__)

@@ -89,9 +89,10 @@ class Statements:
         """
         for bound in several:
             self._prepare(bound.statement)
+        # Before any is sent, so that one that cannot be encoded leaves no answer unread.
+        encoded = list(map(_encoded, several))
         self._pgconn.enter_pipeline_mode()
-        for bound in several:
-            values, formats = _encoded(bound)
+        for bound, (values, formats) in zip(several, encoded, strict=True):
             self._pgconn.send_query_prepared(bound.statement.name, values, formats, bound.has_rows)
         self._pgconn.pipeline_sync()
         self._flush()
@@ -179,7 +180,14 @@ class Statements:
         while self._pgconn.is_busy():
             self._wait(_READ)
             self._pgconn.consume_input()
+        self._hand_over_notifications()
         return self._pgconn.get_result()
+
+    def _hand_over_notifications(self) -> None:
+        """Let the library have what came with an answer. It waits for the next that comes, and libpq has this one."""
+        while notification := self._pgconn.notifies():
+            if self._pgconn.notify_handler is not None:
+                self._pgconn.notify_handler(notification)
 
     def _wait(self, events: int) -> int:
         if events != self._polled:

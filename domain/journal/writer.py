@@ -29,7 +29,8 @@ OVERDUE_SECONDS = 10.0
 """How long the server may take for a statement that writes little. If it takes longer, it hangs or is gone."""
 
 ANNOUNCE_SECONDS = 0.005
-"""How far apart the announcements of one writer are at least. No commit goes unannounced for twice as long.
+"""How far apart the announcements of one writer are at least. No commit goes unannounced for longer than twice as long
+and what the command that comes next takes.
 
 Who follows the journal lets events collect for as long as this or longer. And each announcement wakes every session of
 the database that listens to anything, before the commit is acknowledged: for one caller who waits for each answer, five
@@ -148,14 +149,23 @@ class JournalWriter:
         self._has_standby = False
         """Whether a commit of the transaction that `lock` began waits for a synchronous standby."""
         self._announce_at = 0.0
-        self.owes_announcement = False
-        """Whether followers may not have been told of the newest commit. Call `announce` if no other follows soon."""
+        self._owed_since: float | None = None
 
     @property
     def is_overdue(self) -> bool:
         """Whether the server has exceeded its time to answer. Any thread may ask."""
         overdue_at = self._overdue_at
         return overdue_at is not None and monotonic() > overdue_at
+
+    @property
+    def owes_announcement(self) -> bool:
+        """Whether followers were not told of the newest commit. Call `announce` if no other follows soon."""
+        return self._owed_since is not None
+
+    @property
+    def is_announcement_late(self) -> bool:
+        """Whether they wait for so long that it must not wait for the next commit: what follows may record nothing."""
+        return self._owed_since is not None and monotonic() >= self._owed_since + 2 * ANNOUNCE_SECONDS
 
     def lock(self, streams: Collection[str], missed: Span | None = None) -> Locked:
         """Begin a transaction, take the head's lock, load streams, and read what others have appended. One round trip.
@@ -255,7 +265,10 @@ class JournalWriter:
         """
         with self._asking() as statements:
             asked = Bound(_STORED_AFTER, {"after": rows.after, "last": rows.last}, has_rows=True)
-            return statements.rows(statements.run(asked)) == list(zip(*rows[1:], strict=True))
+            is_there = statements.rows(statements.run(asked)) == list(zip(*rows[1:], strict=True))
+        if is_there:
+            self._owe()  # whether their commit was announced is forgotten with the connection that was lost
+        return is_there
 
     def release(self) -> None:
         """End the transaction without appending. This frees the lock.
@@ -271,13 +284,12 @@ class JournalWriter:
 
         What is unannounced stays so: followers also look by themselves.
         """
-        self.owes_announcement = False
+        self._owed_since = None
         statements, self._statements = self._statements, None
         if statements is not None:
             statements.connection.close()
 
     def _appending(self, values: Mapping[str, Any]) -> Bound:
-        self.owes_announcement = True
         now = monotonic()
         wanted = {
             **values,
@@ -289,13 +301,20 @@ class JournalWriter:
         return Bound(_APPEND, wanted)
 
     def _is_appended(self, appending: Bound, appended: PGresult) -> bool:
-        if appended.ntuples and appending.values["announces"]:
+        is_appended = appended.ntuples == 1
+        if is_appended and appending.values["announces"]:
             self._announced()
-        return appended.ntuples == 1
+        elif is_appended:
+            self._owe()
+        return is_appended
+
+    def _owe(self) -> None:
+        if self._owed_since is None:
+            self._owed_since = monotonic()
 
     def _announced(self) -> None:
         self._announce_at = monotonic() + ANNOUNCE_SECONDS
-        self.owes_announcement = False
+        self._owed_since = None
 
     @contextmanager
     def _asking(self, values: Mapping[str, Any] | None = None) -> Iterator[Statements]:

@@ -20,10 +20,11 @@ Stored bytes that are not one JSON value in one line, which no release writes, a
 """
 
 from base64 import b64decode, b64encode
-from typing import NamedTuple, TypeVar
+from itertools import pairwise
+from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 from msgspec.json import Decoder
 
 from domain.transparency.leaves import leaf_bytes
@@ -57,14 +58,15 @@ class Footer(Struct, frozen=True, forbid_unknown_fields=True):
     root: str
 
 
-ShownRange = tuple[int, int, int]
+_Int8 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+ShownRange = tuple[_Int8, _Int8, _Int8]
 """From a position on: where it is shown, and which position it had where it was recorded. Both rise with it."""
 
 
 class Attestation(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The last line: the newest checkpoint, the path in hex from the export's tree to it, the keys, the head.
 
-    `shown` has the ranges of each ledger that ever arrived from another installation.
+    `shown` has the ranges of each ledger that ever arrived from another installation, in the order of their positions.
     """
 
     checkpoint: str | None
@@ -158,7 +160,14 @@ def read_end(line: bytes) -> Footer:
 
 def read_seal(line: bytes) -> Attestation:
     """Return the last line; raise `Malformed`."""
-    return _read(line, Attestation)
+    seal = _read(line, Attestation)
+    # Only one spelling is valid: a ledger that is there twice could be verified as one and read as the other.
+    if line.removesuffix(b"\n") != part_line(seal)[:-1]:
+        raise Malformed("this is no last line as it is exported")
+    for ledger, ranges in seal.shown.items():
+        if not ranges or any(next[0] <= begin for (begin, *_), next in pairwise(ranges)):
+            raise Malformed(f"the last line does not show positions of {ledger} in their order")
+    return seal
 
 
 def hashes(texts: list[str]) -> list[bytes]:

@@ -3,7 +3,7 @@
 No installation knows by itself whether a ledger that has left it arrived: only both places together say so.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from psycopg import Connection
@@ -35,8 +35,18 @@ class Between(NamedTuple):
 
 def read_moves(connection: Connection[Any]) -> list[LedgerMove]:
     """Return where the ledgers stand that ever moved from or to an installation, or began to."""
-    rows = _SQL["moves"].rows(connection)
-    return [LedgerMove(ledger, state, other, instant(at)) for ledger, state, other, at in rows]
+    return [_move(row) for row in _SQL["moves"].rows(connection)]
+
+
+def read_stopped(connection: Connection[Any], ledger: str) -> LedgerMove | None:
+    """Return the move for the end of which writes to a ledger are refused here, None if none is."""
+    row = _SQL["stopped"].row(connection, {"ledger": ledger})
+    return None if row is None else _move(row)
+
+
+def _move(row: Sequence[Any]) -> LedgerMove:
+    ledger, state, other, at = row
+    return LedgerMove(ledger, state, other, instant(at))
 
 
 def between(said: Mapping[str, Iterable[LedgerMove]]) -> Iterator[Between]:

@@ -164,6 +164,11 @@ def resource_on(resource: str, installation: str) -> str:
     return f"{resource}?installation={installation}" if names_it else resource
 
 
+def not_named(installation: str) -> str:
+    """Return why a bridge waits that leads to an installation which the placement does not name, in words."""
+    return f"The receiving ledger is in the installation {installation}, which the placement does not name."
+
+
 def names_of(resource: str) -> dict[str, str]:
     """Return the names in the path of a thing: its id, its ledger, the position of its delivery."""
     match resource.partition("?")[0].split("/")[2:]:

@@ -6,7 +6,7 @@ No API key is needed, because access to the database already allows everything.
 import os
 import pwd
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, TypeVar
@@ -204,10 +204,12 @@ def ask_each(
     schema: str | None,
     installation: str | None,
     ask: Callable[[Connection[Any]], Said],
+    away: Collection[str] = (),
 ) -> Asked[Said]:
     """Return what the installations of a placement say, or the one that is named: each is asked on a connection.
 
-    Without a placement, the installation is asked. If none can be used, this says why and exits 3.
+    Without a placement, the installation is asked. Those that are known to be `away` are passed over: to wait for them
+    again takes long. If none can be used, this says why and exits 3.
     """
     settings = existing_settings(database_url, data_dir, schema)
     if not settings.is_placement:
@@ -219,6 +221,8 @@ def ask_each(
     copies = {}
     with chosen(settings, installation) as placed:
         for name, database in placed:
+            if name in away:
+                continue
             try:
                 with database.connect(f"tallystick {command}") as connection:
                     copied = _copied(connection, name)

@@ -212,12 +212,19 @@ def _agreed(ledger: str, old: str, new: str) -> bool:
 
 
 def _require_fit(installation: "Installation") -> None:
-    """Exit 3 if a writer of an older release is connected: it would go on writing a ledger that has moved."""
+    """Exit 3 if a move would be cut off between the two places, or a ledger that has moved be written.
+
+    The one happens where a migration is pending, the other while a writer of an older release is connected.
+    """
+    from domain.journal.migrations import is_up_to_date
     from domain.placement.moves import count_older_writers
     from scripts.console import fail
 
     with installation.database.connect("tallystick place") as connection:
-        older = count_older_writers(connection)
+        is_migrated, older = is_up_to_date(connection), count_older_writers(connection)
+    if not is_migrated:
+        name = installation.name
+        fail(f"{name} lacks migrations of this release: run `tallystick migrate --installation {name}` first")
     if older:
         fail(
             f"{older} writers of an older release use the database of {installation.name}, and would go on writing a"

@@ -75,8 +75,8 @@ def stuck(
     if names:
         # All of them, also where one is named: what is stuck there may show only beside the others.
         look = partial(look_around, names=names)
-        around = ask_each("stuck", database_url, data_dir, schema, None, look).by_name
-        placed = in_placement(asked.by_name, around, names[0], later(now, -move_seconds))
+        around = ask_each("stuck", database_url, data_dir, schema, None, look, asked.unanswered)
+        placed = in_placement(asked.by_name, around.by_name, names[0], later(now, -move_seconds))
         everything = [each for stuck in placed.values() for each in stuck]
     found = [stuck_body(each, now) for each in sorted(everything, key=lambda each: each.place)]
     if as_json:

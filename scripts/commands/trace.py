@@ -22,7 +22,7 @@ from domain.model.ids import canonical_id, is_id
 from domain.model.payouts.payout import Payout
 from domain.model.refusals import ledger_not_found
 from domain.model.times import Instant
-from domain.placement.ledger_map import held, placed
+from domain.placement.ledger_map import held, placed, unnamed
 from projections.diagnosis.moves import Between, LedgerMove, between, read_moves
 from projections.diagnosis.remedies import safe_to_do
 from projections.diagnosis.trace.conversation import stories_between, stories_of_conversation
@@ -34,6 +34,7 @@ from scripts.commands.installation import (
     Schema,
     absence_of,
     ask_each,
+    installation_names,
 )
 from scripts.console import fail
 from scripts.table import cell
@@ -73,6 +74,12 @@ def trace(
         left = partial(_left, name=name, lost=[of for of in lost if of.left == place])
         told_there = ask_each("trace", database_url, data_dir, schema, place, left)
         traced += [(of, each) for of, found in told_there.said for each in found]
+    names = installation_names(database_url, data_dir, schema)
+    if names and any(each.story.has_bridges_under_way for _, each in traced):
+        # All of them, also where one is named: home alone knows.
+        look = partial(unnamed, names=names)
+        around = ask_each("trace", database_url, data_dir, schema, None, look, asked.unanswered)
+        traced = [(of, each.with_unnamed(around.by_name.get(names[0], {}))) for of, each in traced]
     found = [_body(each, name, of, now) for of, each in traced]
     if not found:
         asked.tell()
@@ -109,6 +116,10 @@ class Traced(NamedTuple):
     ledger: str
     story: Story
     key: str | None
+
+    def with_unnamed(self, unnamed: Mapping[str, str]) -> "Traced":
+        """Return the same, given the ledgers that are in installations which the placement does not name."""
+        return self._replace(story=self.story._replace(unnamed=unnamed))
 
 
 class Told(NamedTuple):

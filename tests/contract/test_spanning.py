@@ -371,7 +371,20 @@ def test_a_bridge_into_an_installation_that_is_not_named_says_so(
         with service.placement.database(HOME).connect("test") as home:
             take(home, "north", [receiver])
             unnamed = of_bridge()
+            operation = client.get(f"/v1/ledgers/{sender}/operations/to-nowhere").json()
+            correlation_id = operation["correlation_id"]
+            told = [
+                client.get(f"/v1/ledgers/{sender}/operations/to-nowhere/trace").json(),
+                client.get(f"/v1/ledgers/{sender}/trace?correlation_id={correlation_id}").json(),
+                *client.get(f"/v1/trace?correlation_id={correlation_id}").json()["traces"],
+            ]
             take(home, AWAY, [receiver])
+        assert len(told) == 3
+        for trace in told:
+            for verdict in (trace["verdict"], trace["operations"][0]["verdict"]):
+                assert verdict["remedy"] == "name_installation"
+                assert unnamed["why"].startswith(verdict["why"])
+                assert verdict["safe_to_do"] == unnamed["safe_to_do"]
         assert unnamed["remedy"] == "name_installation"
         assert "in the installation north, which the placement does not name" in unnamed["why"]
         assert "TALLYSTICK_INSTALLATIONS" in unnamed["safe_to_do"]

@@ -8,6 +8,7 @@ import pytest
 from psycopg import Connection
 
 from domain.commit import group_commit
+from domain.commit.queue import SubmissionQueue
 from domain.journal import writer as journal_writer
 from domain.journal.abbreviations import WHOLE
 from domain.journal.database import Database
@@ -50,16 +51,19 @@ def writer(database: Database) -> Iterator[JournalWriter]:
     writer.disconnect()
 
 
+def rows(after: int) -> Rows:
+    """One event after a position."""
+    return Rows(after, [f"main/accounts/{after}"], [1], ["test.event"], [b"{}"], [WHOLE])
+
+
 def append(writer: JournalWriter, after: int) -> bool:
     """Append one event after a position."""
-    rows = Rows(after, [f"main/accounts/{after}"], [1], ["test.event"], [b"{}"], [WHOLE])
-    return writer.append(rows.values("2026-01-01T00:00:00.000000Z"))
+    return writer.append(rows(after).values("2026-01-01T00:00:00.000000Z"))
 
 
 def append_locked(writer: JournalWriter, after: int) -> None:
-    rows = Rows(after, [f"main/accounts/{after}"], [1], ["test.event"], [b"{}"], [WHOLE])
     writer.lock(())
-    writer.append_locked(rows.values("2026-01-01T00:00:00.000000Z"))
+    writer.append_locked(rows(after).values("2026-01-01T00:00:00.000000Z"))
 
 
 def test_a_commit_soon_after_an_announcement_is_announced_by_the_next_or_when_asked(
@@ -95,6 +99,44 @@ def test_what_was_not_appended_does_not_count_as_announced(
     assert not append(writer, 5)
     assert append(writer, 0)
     assert follower.positions() == ["1"]
+
+
+def test_a_commit_whose_acknowledgement_was_lost_is_announced_when_it_is_found(
+    writer: JournalWriter, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_writer, "ANNOUNCE_SECONDS", NEVER_SECONDS)
+    assert append(writer, 0) and append(writer, 1)
+    writer.disconnect()
+    owed = [writer.owes_announcement]
+    writer.lock(())
+    assert not writer.contains(rows(2))
+    owed.append(writer.owes_announcement)
+    assert writer.contains(rows(1))
+    writer.release()
+    owed.append(writer.owes_announcement)
+    assert owed == [False, False, True]
+    writer.announce()
+    assert follower.positions() == ["1", "2"]
+
+
+def test_commands_that_record_nothing_put_no_announcement_off(
+    database: Database, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever tries out and repeats what was done keeps the writer busy, and announces nothing."""
+    monkeypatch.setattr(journal_writer, "ANNOUNCE_SECONDS", 0.5)
+    monkeypatch.setattr(SubmissionQueue, "is_idle_for", lambda *_: False)
+    heard: set[str] = set()
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        again = transfer("a", "b", 1)
+        position = ledger.perform(again).position
+
+        def is_heard() -> bool:
+            assert ledger.perform(again).replayed
+            heard.update(follower.positions())
+            return str(position) in heard
+
+        eventually(is_heard)
 
 
 def test_the_last_of_many_commits_is_announced(database: Database, follower: Follower) -> None:

@@ -7,6 +7,7 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
+from domain.journal.statements import BEGIN, COMMIT, statements_of
 from projections.engine.journal_listener import JournalListener
 from tests.ledgers import open_accounts, running, transfer
 from tests.projecting import PATIENCE_SECONDS, eventually
@@ -42,6 +43,18 @@ def test_what_came_meanwhile_is_heard_once(database: Database, owner: Connection
         assert {notification.payload for notification in heard} == {str(position), "something"}
         assert listener.head(heard) == position
         assert listener.hear() == []
+
+
+def test_what_came_within_a_transaction_that_libpq_was_given_is_heard(
+    database: Database, owner: Connection[Any]
+) -> None:
+    with database.connect("tallystick test") as connection:
+        listener, statements = JournalListener(connection, database), statements_of(connection)
+        for position in (3, 4):
+            statements.ask(BEGIN, {})
+            owner.execute("SELECT pg_notify(%s, %s)", (database.journal_channel, str(position)))
+            statements.ask_together(("SELECT", {}), (COMMIT, {}))  # whose answer the announcement comes with
+            assert listener.head(listener.hear()) == position
 
 
 @pytest.mark.parametrize("payload", ["", "x", "-5", "entries/2:7", "9" * 19, "²"])

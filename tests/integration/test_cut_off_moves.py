@@ -89,6 +89,13 @@ def test_writes_that_a_dead_move_has_stopped_are_stuck(placement: Placement) -> 
     with placement.client() as client:
         killed(placement, "leave")
         assert posted(client, "second").json()["code"] == "ledger_moving"
+        for remedy in ("wait", "finish_or_cancel_move"):
+            traced = client.get(f"{MAIN}/operations/first/trace").raise_for_status().json()
+            by_command = json.loads(called(placement, "trace", "first", "--json")[1])
+            (concern,) = concerns_of(traced, "ledger_moving")
+            assert concerns_of(by_command, "ledger_moving") == [concern]
+            assert (concern["remedy"], f"`{FINISH}`" in concern["safe_to_do"]) == (remedy, remedy != "wait")
+            aged(placement)
         (found,) = stuck_of_route(client)
         assert (found["kind"], found["ledger"], found["installation"]) == ("move_unfinished", "main", "east")
         assert (found["remedy"], found["resource"]) == ("finish_or_cancel_move", MAIN)
@@ -166,8 +173,8 @@ def test_the_story_of_a_request_to_a_ledger_between_two_is_told(placement: Place
             assert (trace["installation"], concerns_of(trace)) == ("west", [])
 
 
-def concerns_of(trace: dict[str, Any]) -> list[dict[str, Any]]:
-    return [each for each in trace["verdict"]["concerns"] if each["code"] == "ledger_between"]
+def concerns_of(trace: dict[str, Any], code: str = "ledger_between") -> list[dict[str, Any]]:
+    return [each for each in trace["verdict"]["concerns"] if each["code"] == code]
 
 
 def recorded(told: dict[str, Any]) -> list[tuple[int, str]]:
@@ -200,6 +207,13 @@ def test_the_command_and_the_route_say_one_thing_of_a_bridge(placement: Placemen
                 take(home, "north", ["beside"])
                 said = stuck_of_command(placement, "--installation", "east")
                 unnamed = told()
+                traced = [
+                    json.loads(called(placement, "trace", "held-up", *named, "--json")[1])["verdict"]
+                    for named in ((), ("--installation", "east"))
+                ]
                 take(home, "west", ["beside"])
         assert said == unnamed
         assert unnamed[0]["remedy"] == "name_installation" and "installation north" in unnamed[0]["why"]
+        for verdict in traced:
+            assert verdict["remedy"] == "name_installation"
+            assert verdict["safe_to_do"] == unnamed[0]["safe_to_do"]

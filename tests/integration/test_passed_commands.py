@@ -7,13 +7,14 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from time import monotonic
 from typing import Any, NamedTuple
 
 import pytest
 
-from api.service.committing import passing
+from api.service.committing import door, passing, taking
 from api.service.committing.door import Door, inherited, make_door, opened
-from api.service.committing.messages import BEAT, Incoming
+from api.service.committing.messages import BEAT, Asked, Incoming, encode
 from api.service.committing.passing import PassedOn, Way
 from api.service.committing.taking import Committer
 from domain.application import LedgerApplication
@@ -108,7 +109,6 @@ class Silent:
 
     async def take_in(self) -> None:
         """Open the door."""
-        self._both.way.start()
         ends: list[socket.socket] = []
 
         def is_knocked() -> bool:
@@ -199,6 +199,7 @@ def test_too_much_on_its_way_refuses_more(database: Database, monkeypatch: pytes
     async def test() -> None:
         async with sides(database) as both:
             silent = Silent(both)
+            both.way.start()
             await silent.take_in()
             monkeypatch.setattr(passing, "MAX_WAITING_COMMANDS", 2)
             fullness = [both.ledger.commit.is_full]
@@ -210,6 +211,95 @@ def test_too_much_on_its_way_refuses_more(database: Database, monkeypatch: pytes
             silent.die()
             assert [isinstance(result, Outcome) for result in await waiting] == [True, True]
             assert [*fullness, both.ledger.commit.is_full] == [False, True, False]
+
+    run(test())
+
+
+def test_what_waits_for_one_installation_refuses_nothing_of_another(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with sides(database) as both:
+            silent = Silent(both)
+            both.way.start()
+            await silent.take_in()
+            monkeypatch.setattr(passing, "MAX_WAITING_COMMANDS", 1)
+            other = PassedOn(both.committing.group_commit, both.way, "another installation")
+            waiting = asyncio.ensure_future(results(both.ledger, transfer("a", "b", 1)))
+            await silent.hear()
+            assert both.ledger.commit.is_full and not other.is_full
+            silent.die()
+            await waiting
+
+    run(test())
+
+
+def test_a_process_that_goes_on_after_it_hung_takes_nothing_that_it_finds_then(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its callers were told that nobody knows, and may have changed the same again since."""
+
+    async def test() -> None:
+        async with sides(database) as both:
+            mine, theirs = socket.socketpair()
+            with mine:
+                monkeypatch.setattr(taking, "HUNG_SECONDS", 5.0)
+                theirs.setblocking(False)
+                commits = {NAME: both.committing.group_commit}
+                other = taking.Other(asyncio.get_running_loop(), commits, set())
+                change = ChangeAccount(CONTEXT, "main", "a", metadata={"colour": "red"})
+                for number, seconds in enumerate((6.0, 4.0)):
+                    mine.sendall(encode([Asked(number, NAME, [change], False, False, monotonic() - seconds)]))
+                await asyncio.get_running_loop().create_unix_connection(lambda: other, sock=theirs)
+                mine.setblocking(False)
+                incoming = Incoming()
+                told: list[Any] = []
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while len(told) < 2:
+                        data = await asyncio.get_running_loop().sock_recv(mine, 65536)
+                        told += [one for message in incoming.messages(data) for one in message]
+                late, timely = sorted(told)
+                assert late.results is None
+                assert isinstance(timely.results[0], Outcome) and timely.results[0].recorded
+                other.close()
+
+    run(test())
+
+
+def test_a_process_of_another_release_is_not_let_in(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with sides(database) as both:
+            with monkeypatch.context() as older:
+                older.setattr(door, "_KNOCK", b"another release")
+                end = door.knock(both.outside.side)
+            with end:
+                assert opened(both.inside.side) == []
+                assert end.recv(1) == b""
+
+    run(test())
+
+
+def test_a_fault_in_one_answer_keeps_no_other_waiting(database: Database) -> None:
+    async def test() -> None:
+        async with sides(database) as both:
+            silent = Silent(both)
+            both.way.start()
+            await silent.take_in()
+
+            def fail(_: Sequence[Result]) -> None:
+                raise RuntimeError("nobody can hear this")
+
+            both.ledger.commit.submit([ChangeAccount(CONTEXT, "main", "a", metadata={})], fail)
+            waiting = asyncio.ensure_future(results(both.ledger, transfer("a", "b", 5)))
+            await silent.hear()
+            silent.die()
+            (outcome,) = await waiting
+            assert isinstance(outcome, Outcome) and outcome.recorded
+            # It knocks again.
+            await silent.take_in()
+            silent.die()
 
     run(test())
 
@@ -245,6 +335,7 @@ def test_the_key_tells_what_became_of_a_command_in_doubt(database: Database, had
     async def test() -> None:
         async with sides(database) as both:
             silent = Silent(both)
+            both.way.start()
             await silent.take_in()
             command = transfer("a", "b", 5)
             waiting = asyncio.ensure_future(results(both.ledger, command))
@@ -266,6 +357,7 @@ def test_what_no_key_tells_is_answered_as_unknown(database: Database) -> None:
     async def test() -> None:
         async with sides(database) as both:
             silent = Silent(both)
+            both.way.start()
             await silent.take_in()
             change = ChangeAccount(CONTEXT, "main", "a", metadata={"colour": "red"})
             waiting = asyncio.ensure_future(
@@ -293,6 +385,7 @@ def test_a_process_that_hangs_is_waited_for_no_longer(
     async def test() -> None:
         async with sides(database) as both:
             silent = Silent(both)
+            both.way.start()
             await silent.take_in()
             (outcome,) = await results(both.ledger, transfer("a", "b", 5))
             assert isinstance(outcome, Outcome) and outcome.recorded

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from domain.journal.database import Database
+from domain.journal.migrations import latest
 from domain.placement import mover
 from domain.placement.installations import Installation
 from domain.placement.mover import Mover
@@ -60,6 +61,19 @@ def test_it_moves_the_ledger_and_then_the_map(placed: Sequence[Installation]) ->
     assert found is not None and (found.at.name, mapped(placed)) == ("east", "east")
     with running(placed[0].database) as ledger:
         assert ledger.account("main", "b")[0].balance == 1
+
+
+@pytest.mark.parametrize("lacking", ["east", "west"])
+def test_nothing_is_moved_where_migrations_are_pending(placed: Sequence[Installation], lacking: str) -> None:
+    """It would be cut off after the ledger had left."""
+    (database,) = (found.database for found in placed if found.name == lacking)
+    with database.connect_as_owner("test") as owner:
+        owner.execute("DELETE FROM migrations WHERE name = %s", (latest(),))
+        code, said = place("main", "--on", "west", "--yes")
+        assert (code, f"`tallystick migrate --installation {lacking}`" in " ".join(said.split())) == (3, True)
+        assert find("main", placed) == (placed[0], None)
+        owner.execute("INSERT INTO migrations (name) VALUES (%s)", (latest(),))
+    assert place("main", "--on", "west", "--yes")[0] == 0
 
 
 @pytest.mark.parametrize("step", ["copy", "freeze", "leave", "arrive", "done"])

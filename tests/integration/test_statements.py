@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from domain.journal import silence
 from domain.journal.arrays import bigint_array, bytea_array, text_array
@@ -64,6 +65,14 @@ def test_an_error_is_that_of_the_statement_that_failed_and_the_connection_goes_o
         statements.run_together(BEGIN, FAIL, COMMIT)
     statements.run(Bound(Statement("rollback", "ROLLBACK"), {}))
     assert statements.rows(statements.run(Bound(ECHO, VALUES, has_rows=True)))
+
+
+def test_what_cannot_be_encoded_leaves_the_connection_as_it_was(statements: Statements) -> None:
+    for values in ({**VALUES, "text": "\ud800"}, {}):
+        with pytest.raises((ValueError, LookupError)):
+            statements.run_together(BEGIN, Bound(ECHO, values), COMMIT)
+        assert statements.connection.info.transaction_status == TransactionStatus.IDLE
+        assert statements.rows(statements.run(Bound(ECHO, VALUES, has_rows=True)))
 
 
 @pytest.mark.parametrize("together", [False, True])

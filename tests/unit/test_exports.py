@@ -103,6 +103,25 @@ def test_the_other_lines() -> None:
             read_begin(line)
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [
+        b'{"main":[[4,9,9],[1,2,3]]}',
+        b'{"main":[[1,2,3],[1,2,3]]}',
+        b'{"main":[]}',
+        b'{"main":[[1,2,9223372036854775808]]}',
+        b'{"main":[[1,2,4]],"main":[[1,2,3]]}',
+        b'{"main": [[1,2,3]]}',
+    ],
+)
+def test_there_is_one_way_to_say_where_positions_are_shown(shown: bytes) -> None:
+    seal = Attestation(checkpoint=None, path=[], verifiers=[], head=4, shown={"main": [(1, 2, 3), (4, 9, 9)]})
+    line = part_line(seal)
+    assert read_seal(line) == read_seal(line[:-1]) == seal
+    with pytest.raises(Malformed):
+        read_seal(line.replace(b'{"main":[[1,2,3],[4,9,9]]}', shown))
+
+
 @given(st.integers(0, 70), st.integers(0, 70))
 def test_a_tree_goes_on_from_its_peaks(first: int, more: int) -> None:
     leaves = [leaf_hash(b"%d" % number) for number in range(first + more)]

@@ -9,9 +9,11 @@ import pytest
 
 from domain.model.idempotency import operation_id
 from domain.model.payouts.attempts import SubmitPayout
+from domain.model.payouts.bridges import BRIDGE
 from domain.model.payouts.payout import Payout, PayoutState
 from domain.model.times import Instant, later
 from domain.model.transactions import Acceptance, Transaction
+from projections.diagnosis.moves import Between, LedgerMove
 from projections.diagnosis.remedies import SAFE, Remedy, safe_to_do
 from projections.diagnosis.request_replays import Replays
 from projections.diagnosis.trace.story import Made, ProjectionStanding, Reached, Story
@@ -176,6 +178,8 @@ BESIDE: dict[str, tuple[dict[str, Any], str | None]] = {
         "delivery_duplicated",
     ),
     "cut": ({"is_whole": False}, "story_cut"),
+    "moving": ({"stopped": LedgerMove("main", "frozen", "west", NOW)}, "ledger_moving"),
+    "between": ({"between": Between("main", "east", "west", NOW)}, "ledger_between"),
 }
 
 
@@ -205,7 +209,7 @@ def test_what_a_request_has_come_to_decides_whatever_is_beside_it(code: str, bes
 def test_concerns_are_told_together(one: str, other: str) -> None:
     members: dict[str, Any] = {}
     for name, value in [*BESIDE[one][0].items(), *BESIDE[other][0].items()]:
-        members[name] = members[name] + value if isinstance(members.get(name), tuple) else value
+        members[name] = members[name] + value if type(members.get(name)) is tuple else value
     found = verdict(NOTHING._replace(operations=(posted(),), **members), NOW)
     assert found.code == "posted"
     expected = {concern for _, concern in (BESIDE[one], BESIDE[other]) if concern}
@@ -223,6 +227,26 @@ def test_concerns_are_told_together(one: str, other: str) -> None:
 def test_what_takes_too_long_is_a_concern(of: Made, seconds: float, concern: str) -> None:
     assert verdict_of(of, later(NOW, seconds - 0.001)).concerns == ()
     assert [each.code for each in verdict_of(of, later(NOW, seconds)).concerns] == [concern]
+
+
+@pytest.mark.parametrize("state", get_args(PayoutState))
+def test_a_bridge_into_an_installation_that_is_not_named_waits_for_its_name(state: PayoutState) -> None:
+    destination = {"ledger": "payroll", "account": "a"}
+    bridge = paid_out(state)._replace(provider=BRIDGE, destination=destination)
+    told = NOTHING._replace(operations=(bridge,), unnamed={"payroll": "north"})
+    late = later(NOW, PAYOUT_OVERDUE_SECONDS)
+    is_under_way = state in ("accepted", "submitted", "in_doubt")
+    for found in (verdict(told, late), verdict_of(bridge, late, told.unnamed)):
+        assert (found.remedy == "name_installation", "in the installation north" in found.why) == (
+            is_under_way,
+        ) * 2
+        assert {each.remedy for each in found.concerns} <= {"name_installation"}
+    assert told.has_bridges_under_way == is_under_way
+    assert verdict(told._replace(unnamed={"other": "north"}), late) == verdict(
+        told._replace(unnamed={}), late
+    )
+    of_both = verdict(told._replace(operations=(posted(), bridge)), late)
+    assert (of_both.code == "some_need_an_operator") == (is_under_way or state == "stuck")
 
 
 def test_what_has_ended_takes_no_time_any_more() -> None:

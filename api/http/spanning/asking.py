@@ -36,11 +36,19 @@ async def ask_all(
     If none of them could answer, raises the refusal of the first. Raises any other refusal, such as that of a request
     that is wrong.
     """
+    told = await ask_whoever_answers(services, ask, patience_seconds)
+    if not told.said:
+        raise told.refusals[services[0].name]
+    return told
+
+
+async def ask_whoever_answers(
+    services: Sequence[Service], ask: Ask[Said], patience_seconds: float = PATIENCE_SECONDS
+) -> Told[Said]:
+    """Do the same, but return also if none of them could answer."""
     answers = await asyncio.gather(*(_asked(service, ask, patience_seconds) for service in services))
     named = list(zip((service.name for service in services), answers, strict=True))
     refusals = {name: answer for name, answer in named if isinstance(answer, Unavailable)}
-    if len(refusals) == len(services):
-        raise refusals[services[0].name]
     said = {name: answer for name, answer in named if not isinstance(answer, Unavailable)}
     return Told(said, refusals)
 

@@ -31,7 +31,7 @@ def trace_body(
         "ledger": ledger,
         "idempotency_key": key,
         "correlation_id": correlation_id or story.operations[0].correlation_id,
-        "operations": [_traced(made, now, installation) for made in story.operations],
+        "operations": [_traced(made, story, now, installation) for made in story.operations],
         "timeline": [moment_body(moment) for moment in timeline(story)],
         "projections": [standing_body(standing) for standing in story.standings],
         "verdict": verdict_body(verdict(story, now), installation),
@@ -47,8 +47,9 @@ def any_operation_body(made: Made) -> dict[str, Any]:
     return {**body}
 
 
-def _traced(made: Made, now: Instant, installation: str | None) -> dict[str, Any]:
-    return {**any_operation_body(made), "verdict": verdict_body(verdict_of(made, now), installation)}
+def _traced(made: Made, story: Story, now: Instant, installation: str | None) -> dict[str, Any]:
+    found = verdict_of(made, now, story.unnamed)
+    return {**any_operation_body(made), "verdict": verdict_body(found, installation)}
 
 
 def conversation_body(traces: Sequence[Mapping[str, Any]], correlation_id: str) -> dict[str, Any]:

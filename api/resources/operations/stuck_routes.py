@@ -16,17 +16,21 @@ from api.http.endpoint import endpoint
 from api.http.fields import Time
 from api.http.pages import page, reflected
 from api.http.responses import DEAD_LETTERS, Answer, json_answer
-from api.http.spanning.asking import Told, ask_all
-from api.http.spanning.lists import ask_each, merged_page, reflected_of_each
+from api.http.spanning.asking import Told, ask_whoever_answers
+from api.http.spanning.lists import ListCall, ask_each, merged_page, reflected_of_each
 from api.http.spanning.spans import Spans
 from api.resources.operations import examples
 from api.resources.operations.stuck_schemas import StuckPage, StuckQuery, stuck_body, total_body
+from api.service.service import Service
 from domain.application import system_clock
 from domain.model.times import Instant, later
 from projections.diagnosis.stuck.catalogue import Stuck, StuckKind, totals
-from projections.diagnosis.stuck.placement import in_placement, look_around
+from projections.diagnosis.stuck.placement import Surroundings, in_placement, look_around
 from projections.diagnosis.stuck.search import look_for_stuck
 from projections.engine.live_version import Reading
+
+LOOK_SECONDS = 2.0
+"""How long an installation may take to say what it knows of the others: a session may have locked that."""
 
 
 @endpoint(
@@ -82,14 +86,23 @@ async def _placed(
     """
     installations = call.installations
     look = partial(look_around, names=installations.names)
-    services = [service for _, service in installations.all()]
-    told, around = await gather(
-        ask_each(call, lambda call: call.service.look_up(find)),
-        ask_all(services, lambda service: service.look_up(look)),
-    )
+    around: dict[str, Surroundings] = {}
+
+    async def look_around_from(*services: Service) -> None:
+        seen = await ask_whoever_answers(services, lambda service: service.look_up(look), LOOK_SECONDS)
+        around.update(seen.said)
+
+    async def find_and_look(call: ListCall) -> Reading[list[Stuck]]:
+        reading = await call.service.look_up(find)
+        await look_around_from(call.service)
+        return reading
+
+    is_named = bool(call.query.installation)
+    others = [each for _, each in installations.all() if is_named and each is not call.service]
+    told, _ = await gather(ask_each(call, find_and_look), look_around_from(*others))
     found = {name: reading.found for name, reading in told.said.items()}
     before = later(now, -call.query.move_seconds)
-    return told, in_placement(found, around.said, installations.home.name, before, call.caller.granted)
+    return told, in_placement(found, around, installations.home.name, before, call.caller.granted)
 
 
 def _following(call: Call[StuckQuery, None], found: Sequence[Stuck], after: Any) -> list[Stuck]:

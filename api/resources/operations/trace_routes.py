@@ -21,7 +21,7 @@ from api.http.spanning.shown_positions import shown_members
 from api.http.spanning.spans import Spans
 from api.resources.operations import examples
 from api.resources.operations.answers import conversation_body, trace_body
-from api.resources.operations.both_sides import with_both_sides
+from api.resources.operations.both_sides import with_both_sides, with_unnamed
 from api.resources.operations.trace_schemas import ConversationBody, ConversationQuery, TraceBody
 from api.security.keys import Key
 from api.service.service import Service
@@ -64,7 +64,7 @@ async def trace_operation(call: Call[NoQuery, None]) -> Answer:
         story = await call.service.look_up(read)
     except OperationUnknown:
         raise operation_unknown(key) from None
-    story = await with_both_sides(story, call)
+    (story,) = await with_unnamed([await with_both_sides(story, call)], call)
     body = trace_body(_told(story, call), ledger, system_clock(), key=key, installation=call.installation)
     return json_answer(200, body, {POSITION: str(story.position)})
 
@@ -88,7 +88,7 @@ async def trace_conversation(call: Call[ConversationQuery, None]) -> Answer:
     correlation_id = call.query.correlation_id
     read = partial(story_of_conversation, ledger=ledger, correlation_id=correlation_id)
     story = await call.service.look_up(read)
-    story = await with_both_sides(story, call)
+    (story,) = await with_unnamed([await with_both_sides(story, call)], call)
     now, installation = system_clock(), call.installation
     body = trace_body(
         _told(story, call), ledger, now, correlation_id=correlation_id, installation=installation
@@ -182,7 +182,8 @@ async def _bodies(
     correlation_id, now = call.query.correlation_id, system_clock()
     installation = service.name if call.installations.is_placement else None
     bodies: list[Mapping[str, Any]] = []
-    for ledger, story in stories:
+    complete = await with_unnamed([story for _, story in stories], call)
+    for (ledger, _), story in zip(stories, complete, strict=True):
         told = _told(story, call)
         body = trace_body(told, ledger, now, correlation_id=correlation_id, installation=installation)
         bodies.append(shown_members(body, await service.shown_positions(ledger)))

@@ -3,12 +3,18 @@
 The supervisor makes the door, a pair of sockets without a name, and each API process inherits one side. A knock sends
 one end of a new pair through it. So nobody but these processes can be at either end. A knock waits until the process
 that commits is there, also while it is restarted. When that process dies, its ends close, and the others see that.
+
+A knock names the release. If the code was replaced beneath a running supervisor, a process that was restarted since is
+of another release than the others, and what they say to each other might be misread. So it is not let in.
 """
 
 import socket
 from typing import NamedTuple
 
-_KNOCK = b"!"
+from domain.release import RELEASE
+
+_KNOCK = RELEASE.encode()
+_MOST_BYTES = 64
 
 
 class Door(NamedTuple):
@@ -45,15 +51,18 @@ def knock(outside: socket.socket) -> socket.socket:
 
 
 def opened(inside: socket.socket) -> list[socket.socket]:
-    """Return the ends that were sent through the door and not taken in yet."""
+    """Return the ends that were sent through the door and not taken in yet. Those of another release are closed."""
     found: list[socket.socket] = []
     while True:
         try:
-            _, descriptors, _, _ = socket.recv_fds(inside, len(_KNOCK), 1)
+            said, descriptors, _, _ = socket.recv_fds(inside, _MOST_BYTES, 1)
         except BlockingIOError:
             return found
         for descriptor in descriptors:
             end = socket.socket(fileno=descriptor)
             end.set_inheritable(False)
             end.setblocking(False)
-            found.append(end)
+            if said == _KNOCK:
+                found.append(end)
+            else:
+                end.close()

@@ -35,7 +35,7 @@ class Asked(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """The results of commands that were passed on, None if they were not taken because the process is stopping.
+    """The results of commands that were passed on, None if they were not taken: the process is stopping, or hung.
 
     `position` is the newest position that the process knew to be committed then.
     """

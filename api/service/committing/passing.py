@@ -8,13 +8,14 @@ answered so: it may be recorded yet.
 
 **Hanging.** A process that answers commands late is waited for as long as it says that it runs, because its own callers
 wait as long (`domain/commit/patience.py`). One that says nothing for four seconds hangs. Deadlines count from the
-request, so that its callers are answered in time.
+request, so that its callers are answered in time. When it goes on, it takes nothing that it finds so late.
 """
 
 import asyncio
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
 from typing import NamedTuple, cast
 
@@ -33,6 +34,9 @@ LOOK_SECONDS = 0.5
 
 LOOKS_UNTIL_HUNG = 8
 """After so many looks without a word it hangs. Looks are counted: if this process was stopped, no time has passed."""
+
+HUNG_SECONDS = LOOK_SECONDS * LOOKS_UNTIL_HUNG
+"""What was asked for so long ago and is only found now, was asked of a process that hung: nobody waits for it here."""
 
 KNOCK_AGAIN_SECONDS = 0.2
 
@@ -59,6 +63,8 @@ class PassedOn:
         self._way = way
         self._installation = installation
         self._position = 0
+        self._commands = 0
+        self._bytes = 0
 
     @property
     def position(self) -> int:
@@ -72,8 +78,12 @@ class PassedOn:
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits, here or there, that no more commands are taken now."""
-        return self._way.is_full or self._own.is_full
+        """Whether so much waits, here or there, that no more commands are taken now.
+
+        Counted for each installation: what waits for one that does not answer keeps no other from being written.
+        """
+        is_full = self._commands >= MAX_WAITING_COMMANDS or self._bytes >= MAX_WAITING_BYTES
+        return is_full or self._own.is_full
 
     def submit(
         self,
@@ -93,6 +103,11 @@ class PassedOn:
             return
         sent = Sent(self, commands, reply, all_or_none, dry_run, asked_at_seconds)
         self._way.pass_on(self._installation, sent)
+
+    def count(self, commands: int, size: int) -> None:
+        """Count commands that are passed on, by number and bytes. With negative numbers: that are not any more."""
+        self._commands += commands
+        self._bytes += size
 
     def answered(self, sent: Sent, answered: Answered) -> None:
         """Answer commands as the process does that commits."""
@@ -146,8 +161,6 @@ class Way(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
         self._sent: dict[int, Sent] = {}
-        self._commands = 0
-        self._bytes = 0
         self._number = 0
         self._incoming = Incoming()
         self._transport: asyncio.Transport | None = None
@@ -157,11 +170,6 @@ class Way(asyncio.Protocol):
         self._stopping = False
         self.is_open = False
         """Whether commands are passed on."""
-
-    @property
-    def is_full(self) -> bool:
-        """Whether so much was passed on and is not answered that no more is taken."""
-        return self._commands >= MAX_WAITING_COMMANDS or self._bytes >= MAX_WAITING_BYTES
 
     def start(self) -> None:
         """Knock at the door."""
@@ -194,16 +202,18 @@ class Way(asyncio.Protocol):
             _log.info("another process commits")
         for message in self._incoming.messages(data):
             for answered in message:
-                self._give(self._forget(answered.number), answered)
+                sent = self._forget(answered.number)
+                _settle(partial(sent.commit.answered, sent, answered))
 
     def connection_lost(self, _: Exception | None) -> None:
         """Decide what is not answered, and knock again."""
         was_open, self.is_open, self._transport = self.is_open, False, None
         if was_open and not self._stopping:
-            _log.info("this process commits by itself", commands_in_doubt=self._commands)
+            in_doubt = sum(len(sent.commands) for sent in self._sent.values())
+            _log.info("this process commits by itself", commands_in_doubt=in_doubt)
         for number in list(self._sent):
             sent = self._forget(number)
-            sent.commit.decide_again(sent)
+            _settle(partial(sent.commit.decide_again, sent))
         self._knock_again()
 
     def _send(self, installation: str, sent: Sent) -> None:
@@ -220,24 +230,16 @@ class Way(asyncio.Protocol):
             sent.commit.decide_here(sent)
             return
         self._sent[self._number] = sent._replace(size=len(message))
-        self._commands += len(commands)
-        self._bytes += len(message)
+        sent.commit.count(len(commands), len(message))
         self._transport.write(message)
         if not self._is_looking:
             self._is_looking = True
             self._looks = 0
             self._loop.call_later(LOOK_SECONDS, self._look)
 
-    def _give(self, sent: Sent, answered: Answered) -> None:
-        try:
-            sent.commit.answered(sent, answered)
-        except Exception:  # noqa: BLE001  a fault in one caller's `reply` must not concern the others
-            _log.exception("reply failed")
-
     def _forget(self, number: int) -> Sent:
         sent = self._sent.pop(number)
-        self._commands -= len(sent.commands)
-        self._bytes -= sent.size
+        sent.commit.count(-len(sent.commands), -sent.size)
         return sent
 
     def _look(self) -> None:
@@ -268,6 +270,13 @@ class Way(asyncio.Protocol):
     def _knock_again(self) -> None:
         if not self._stopping:
             self._loop.call_later(KNOCK_AGAIN_SECONDS, self._knock)
+
+
+def _settle(settle: Callable[[], None]) -> None:
+    try:
+        settle()
+    except Exception:  # noqa: BLE001  a fault in one caller's `reply` must not concern the others
+        _log.exception("reply failed")
 
 
 def _in_doubt() -> JournalUnavailable:

@@ -7,12 +7,14 @@ import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 from functools import partial
+from time import monotonic
 from typing import cast
 
 import structlog
 
 from api.service.committing.door import opened
 from api.service.committing.messages import BEAT, Answered, Asked, Incoming, encode, tellable
+from api.service.committing.passing import HUNG_SECONDS
 from domain.commit.decider import Result
 from domain.commit.interface import Commit
 from domain.model.errors import JournalUnavailable, LedgerError
@@ -93,6 +95,10 @@ class Other(asyncio.Protocol):
     def _take(self, asked: Asked) -> None:
         number, installation, commands, all_or_none, dry_run, asked_at_seconds = asked
         commit = self._commits[installation]
+        if monotonic() > asked_at_seconds + HUNG_SECONDS:
+            # This process hung. Its callers were answered, and may have asked for something else since.
+            self._answer(Answered(number, None, commit.position))
+            return
         try:
             commit.submit(
                 commands,

@@ -94,6 +94,11 @@ def _pin_search_paths(connection: Connection[TupleRow], schema: str) -> None:
         connection.execute(pin.format(SQL(routine), Identifier(schema)))
 
 
+def is_up_to_date(connection: Connection[TupleRow]) -> bool:
+    """Tell whether no migration of this release is pending. Needs the rights of the service."""
+    return not _pending(connection)
+
+
 def names() -> list[str]:
     """Return the names of the migrations that this release knows, in order."""
     return [name for name, _ in _known()]

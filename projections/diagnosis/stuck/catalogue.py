@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from domain.model.times import Instant, moment
-from projections.diagnosis.remedies import Remedy, resource_on
+from projections.diagnosis.remedies import Remedy, not_named, resource_on
 
 StuckKind = Literal[
     "session_blocking",
@@ -160,9 +160,7 @@ class Stuck(NamedTuple):
     @property
     def why(self) -> str:
         """Why it is stuck, in words, followed by the details."""
-        why = CATALOGUE[self.kind].why
-        if self.unnamed is not None:
-            why = f"The receiving ledger is in the installation {self.unnamed}, which the placement does not name."
+        why = CATALOGUE[self.kind].why if self.unnamed is None else not_named(self.unnamed)
         return f"{why} {self.detail}" if self.detail else why
 
     def on(self, installation: str) -> "Stuck":

@@ -5,7 +5,8 @@ events of its own streams, and before each of those the changes to accounts by t
 it in the journal. A conversation is found through the index of events.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from domain.model.payouts.payout import Payout
 from domain.model.streams import ledger_stream, payout_stream, transaction_stream
 from domain.model.times import Instant, instant
 from domain.model.transactions import Acceptance, Transaction
-from projections.diagnosis.moves import Between
+from projections.diagnosis.moves import Between, LedgerMove, read_stopped
 from projections.diagnosis.request_replays import Replays, replayed_in, replays_of
 from projections.engine.dead_letters import DeadLetter, letters_about
 from projections.engine.live_version import one_instant
@@ -71,8 +72,9 @@ class Story(NamedTuple):
 
     It is complete up to `position`. `is_whole` is false if there is more than `MAX_EVENTS` or `MAX_OPERATIONS`.
     `received` are the events that other ledgers recorded for its bridges, if they were asked for. Their positions may
-    be those of another journal. `between` says that the ledger has left and has not arrived, so that there is no more
-    of it anywhere.
+    be those of another journal. `stopped` is the move for the end of which writes to the ledger are refused. `between`
+    says that the ledger has left and has not arrived, so that there is no more of it anywhere. `unnamed` has ledgers
+    that bridges may lead to, and the installations of theirs that the placement does not name, if home was asked.
     """
 
     operations: tuple[Made, ...]
@@ -86,7 +88,19 @@ class Story(NamedTuple):
     head: int
     is_whole: bool
     received: tuple[JournalEvent, ...] = ()
+    stopped: LedgerMove | None = None
     between: Between | None = None
+    unnamed: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def has_bridges_under_way(self) -> bool:
+        """Whether any of its operations is a bridge under way."""
+        return any(isinstance(made, Payout) and is_bridge_under_way(made) for made in self.operations)
+
+
+def is_bridge_under_way(payout: Payout) -> bool:
+    """Tell whether a payout is a bridge that will end by itself. What contradicts itself is for a person to decide."""
+    return payout.is_bridge and payout.state in ("accepted", "submitted", "in_doubt")
 
 
 def story_of_operation(
@@ -241,6 +255,7 @@ def _story(
         position,
         head,
         is_whole,
+        stopped=read_stopped(connection, ledger),
     )
 
 

@@ -4,15 +4,16 @@ The verdict depends only on what the request has become. Anything that delays ot
 a concern beside the verdict. A concern never makes unsafe what the verdict calls safe.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from domain.model.payouts.payout import Payout, PayoutState
 from domain.model.times import Instant, later
 from domain.model.transactions import Acceptance, Transaction
-from projections.diagnosis.moves import Between
-from projections.diagnosis.remedies import Remedy, on_installation, resource_on, safe_to_do
-from projections.diagnosis.trace.story import Made, ProjectionStanding, Story
+from projections.diagnosis.moves import Between, LedgerMove
+from projections.diagnosis.remedies import Remedy, not_named, on_installation, resource_on, safe_to_do
+from projections.diagnosis.trace.story import Made, ProjectionStanding, Story, is_bridge_under_way
 from projections.outbox.deliveries import Delivery
 from projections.registry import NATS
 
@@ -52,6 +53,7 @@ ConcernCode = Literal[
     "delivery_waiting",
     "delivery_duplicated",
     "story_cut",
+    "ledger_moving",
     "ledger_between",
 ]
 
@@ -60,7 +62,7 @@ PAYOUT_OVERDUE_SECONDS = 300.0
 """A request or payout that is unfinished after this long is a concern."""
 
 MOVE_OVERDUE_SECONDS = 30.0
-"""A move that takes longer between the two places was cut off."""
+"""A move whose end takes longer was cut off."""
 
 
 class Concern(NamedTuple):
@@ -107,6 +109,7 @@ class Finding(NamedTuple):
 
 
 _FINAL = "A recorded answer under a key never changes."
+_ALL_NAMED: Mapping[str, str] = MappingProxyType({})
 
 _OF_PAYOUT: dict[PayoutState, Finding] = {
     "accepted": Finding(
@@ -183,9 +186,12 @@ def verdict(story: Story, now: Instant) -> Verdict:
     return _verdict(finding, resource, _concerns(story, now))
 
 
-def verdict_of(made: Made, now: Instant) -> Verdict:
-    """Return the verdict on what one request has become. The only possible concern is that it takes too long."""
-    return _verdict(finding_of(made, now), _resource(made), _overdue(made, now))
+def verdict_of(made: Made, now: Instant, unnamed: Mapping[str, str] = _ALL_NAMED) -> Verdict:
+    """Return the verdict on what one request has become. The only possible concern is that it takes too long.
+
+    `unnamed` is as in a story.
+    """
+    return _verdict(finding_of(made, now, unnamed), _resource(made), _overdue(made, now, unnamed))
 
 
 def _verdict(finding: Finding, resource: str, concerns: Iterator[Concern]) -> Verdict:
@@ -199,10 +205,13 @@ def _resource(made: Made) -> str:
     return f"/v1/ledgers/{made.ledger}/{kind}/{made.id}"
 
 
-def finding_of(made: Made, now: Instant) -> Finding:
-    """Return what one request has become."""
+def finding_of(made: Made, now: Instant, unnamed: Mapping[str, str] = _ALL_NAMED) -> Finding:
+    """Return what one request has become. `unnamed` is as in a story."""
     if isinstance(made, Payout):
-        return _OF_PAYOUT[made.state]
+        finding, name = _OF_PAYOUT[made.state], _unnamed_receiver(made, unnamed)
+        if name is None:
+            return finding
+        return finding._replace(remedy="name_installation", why=not_named(name))
     if isinstance(made, Acceptance):
         return _WAITING
     if made.rejection is not None:
@@ -212,6 +221,11 @@ def finding_of(made: Made, now: Instant) -> Finding:
     if made.kind == "hold":
         return _of_hold(made, now)
     return _of_posting(made)
+
+
+def _unnamed_receiver(payout: Payout, unnamed: Mapping[str, str]) -> str | None:
+    """Return the installation that a bridge under way waits for, None if it is none or the placement names it."""
+    return unnamed.get(payout.destination["ledger"]) if is_bridge_under_way(payout) else None
 
 
 def _of_hold(hold: Transaction, now: Instant) -> Finding:
@@ -234,7 +248,7 @@ def _of_posting(made: Transaction) -> Finding:
 
 
 def _overall(story: Story, now: Instant) -> Finding:
-    found = [finding_of(made, now) for made in story.operations]
+    found = [finding_of(made, now, story.unnamed) for made in story.operations]
     if len(found) == 1:
         return found[0]
     if not found:
@@ -251,6 +265,9 @@ def _overall(story: Story, now: Instant) -> Finding:
             what,
             "At least one needs information from its provider.",
         )
+    if "name_installation" in remedies:
+        why = "At least one leads to an installation that the placement does not name."
+        return Finding("some_need_an_operator", "see_operations", what, why)
     if remedies & {"wait", "end_hold"}:
         return Finding("some_unfinished", "see_operations", what, "At least one has not ended yet.")
     return Finding("all_done", "see_operations", what, _FINAL)
@@ -271,7 +288,7 @@ def _counts(codes: Sequence[str]) -> dict[str, int]:
 
 def _concerns(story: Story, now: Instant) -> Iterator[Concern]:
     for made in story.operations:
-        yield from _overdue(made, now)
+        yield from _overdue(made, now, story.unnamed)
     mismatched = sum(replays.times for replays in story.replays if replays.kind == "mismatched")
     if mismatched:
         words = f"Different requests came under the key, and were refused: {mismatched}."
@@ -283,31 +300,44 @@ def _concerns(story: Story, now: Instant) -> Iterator[Concern]:
     for standing in story.standings:
         yield from _of_standing(standing)
     yield from _of_deliveries(story)
+    if story.stopped is not None:
+        yield _of_stopped(story.stopped, now)
     if story.between is not None:
-        yield _of_move(story.between, now)
+        yield _of_between(story.between, now)
     if not story.is_whole:
         yield _concern("story_cut", "nothing", "There is more than is shown here. The oldest is shown.")
 
 
-def _of_move(of: Between, now: Instant) -> Concern:
+def _of_stopped(move: LedgerMove, now: Instant) -> Concern:
+    words = f"The ledger is being moved to {move.installation}, and writes to it are refused until that has ended."
+    remedy: Remedy = "finish_or_cancel_move" if _is_cut_off(move.since, now) else "wait"
+    return _concern("ledger_moving", remedy, words, f"/v1/ledgers/{move.ledger}", move.installation)
+
+
+def _is_cut_off(since: Instant, now: Instant) -> bool:
+    return later(since, MOVE_OVERDUE_SECONDS) <= now
+
+
+def _of_between(of: Between, now: Instant) -> Concern:
     words = (
         f"The ledger has left {of.left} and has not arrived at {of.bound_for}, so what is asked of it is refused."
         " What is shown is all that was recorded of it."
     )
-    remedy: Remedy = "finish_move" if later(of.since, MOVE_OVERDUE_SECONDS) <= now else "wait"
+    remedy: Remedy = "finish_move" if _is_cut_off(of.since, now) else "wait"
     return _concern("ledger_between", remedy, words, f"/v1/ledgers/{of.ledger}", of.bound_for)
 
 
-def _overdue(made: Made, now: Instant) -> Iterator[Concern]:
+def _overdue(made: Made, now: Instant, unnamed: Mapping[str, str]) -> Iterator[Concern]:
     if isinstance(made, Acceptance) and later(made.accepted_at, REQUEST_OVERDUE_SECONDS) <= now:
         words = f"The request has waited since {made.accepted_at}: no worker has carried it out."
         yield _concern("request_overdue", "start_worker", words, _resource(made))
     if isinstance(made, Payout) and later(made.accepted_at, PAYOUT_OVERDUE_SECONDS) <= now:
         words = f"The payout was requested at {made.accepted_at}, and has not ended."
-        if made.state == "accepted":
-            yield _concern("payout_overdue", "start_worker", words, _resource(made))
-        elif made.state == "submitted":
-            yield _concern("payout_overdue", "ask_provider", words, _resource(made))
+        remedies: dict[PayoutState, Remedy] = {"accepted": "start_worker", "submitted": "ask_provider"}
+        if made.state in remedies:
+            is_unnamed = _unnamed_receiver(made, unnamed) is not None
+            remedy = "name_installation" if is_unnamed else remedies[made.state]
+            yield _concern("payout_overdue", remedy, words, _resource(made))
 
 
 def _of_standing(standing: ProjectionStanding) -> Iterator[Concern]:

@@ -22,6 +22,7 @@ from tests.projecting import eventually
 pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(600), needs_prometheus]
 
 NOT_HERE = {
+    "TallystickMoveCutOff": "it is about two installations; tests/integration/test_cut_off_moves.py has them",
     "TallystickDiskFull": "it is not about the service, and has a disk of its own in test_disk.py",
     "TallystickWitnessDisputed": "it is about two installations; tests/integration/test_witnesses.py has them",
     "TallystickWitnessLate": "it is about two installations; tests/integration/test_witnesses.py has them",
