@@ -1,7 +1,6 @@
 """The way from the event loop to the writer's thread and back: commands go in, outcomes come out."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
@@ -92,12 +91,15 @@ class Writer:
 
     def _note(self, commands: Sequence[Command], results: Sequence[Result], *, dry_run: bool = False) -> None:
         """Count what became of commands. A dry run replays nothing."""
-        became = Counter(zip(map(type, commands), map(word_of, results), strict=True))
+        became: dict[tuple[type[Command], str], int] = {}
+        for command, result in zip(commands, results, strict=True):
+            word = word_of(result)
+            of = type(command), word
+            became[of] = became.get(of, 0) + 1
+            if word in WORDS_OF_REPLAYS and not dry_run:
+                self._replays.note(command, result)
         for (kind, word), count in became.items():
             self._metrics.command(kind.__name__, word, count)
-        if not dry_run and any(word in WORDS_OF_REPLAYS for _, word in became):
-            for command, result in zip(commands, results, strict=True):
-                self._replays.note(command, result)
 
     def _submit(self) -> None:
         asked, self._asked = self._asked, []

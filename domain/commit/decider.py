@@ -9,6 +9,8 @@ from itertools import islice
 from time import monotonic
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 from domain.journal.abbreviations import ENVELOPE
 from domain.journal.encoding import decode_data, encode_abbreviated, encode_abbreviated_envelope
 from domain.journal.reader import MissedEvent, Row, UnreadableAggregate, fold_rows
@@ -50,7 +52,7 @@ class Submission(NamedTuple):
     weight: int = 0
 
 
-class DecidedBatch(NamedTuple):
+class DecidedBatch(Struct, frozen=True):
     """Commands decided together: the states they began from, the rows they append, their results.
 
     `replaced` holds, for each row, the state that its event changed, so that the newest rows can be undone. `clock` is
@@ -206,6 +208,11 @@ class Decider:
     def learn(self, streams: Iterable[str], rows: Iterable[Row]) -> None:
         """Add streams to the cache, given all their rows, or the newest snapshot and the rows after it."""
         self.states.update(dict.fromkeys(streams) | fold_rows(rows))
+
+    def assume_new(self, streams: Iterable[str]) -> None:
+        """Take streams to have no events, unless they are known."""
+        for stream in streams:
+            self.states.setdefault(stream, None)
 
     def remember(self, states: Iterable[tuple[str, State]]) -> None:
         """Add aggregates that no command has asked for yet, as they are at this decider's position."""

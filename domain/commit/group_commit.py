@@ -13,7 +13,7 @@ batch is decided while the last one is still being committed.
 import gc
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 
 import structlog
@@ -60,7 +60,7 @@ class GroupCommit:
         self._writer = JournalWriter(database, "tallystick writer", timekeeping)
         self._reader_ahead = JournalWriter(database, "tallystick reader ahead")
         self._decider = Decider(clock)
-        self._parts_to_learn = warm_up(self._decider, self._writer)
+        self._parts_to_learn: Iterator[None] | None = warm_up(self._decider, self._writer)
         self._tracer = tracer
         self._progress = CommitProgress(database, self._decider, self._snapshotter, observe)
         self._pipeline = Pipeline(self._decider, self._writer, self._reader_ahead, self._progress)
@@ -156,19 +156,22 @@ class GroupCommit:
         while not is_over:
             if under_way is None:
                 self._announce()
-                self._warm_up()
+                if self._parts_to_learn is not None:
+                    self._warm_up(self._parts_to_learn)
             submissions = self._queue.collect(under_way and under_way.committed)
             is_over = not (submissions or under_way) and self._queue.is_over()
             under_way = self._turn(submissions, under_way)
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, parts: Iterator[None]) -> None:
         """Learn what the next commands will need, one part after the other while none waits."""
         try:
             while not (self.waiting_commands or self._queue.is_over()):
-                if next(self._parts_to_learn, _LEARNED) is _LEARNED:
+                if next(parts, _LEARNED) is _LEARNED:
+                    self._parts_to_learn = None
                     return
         except Exception as error:  # noqa: BLE001  whatever it is, commands must be taken
             _log.info("could not warm up", error=type(error).__name__)
+            self._parts_to_learn = None
             self._decider.forget_all(0)
             self._writer.disconnect()
 

@@ -67,8 +67,9 @@ def load_needed(
 ) -> None:
     """Load the streams that the commands name, then those that follow from these, which are added to `needed`."""
     _load(decider, needed, connection)
-    needed |= decider.following_streams(commands)
-    _load(decider, needed, connection)
+    if following := decider.following_streams(commands):
+        needed |= following
+        _load(decider, following, connection)
 
 
 def _load(decider: Decider, streams: set[str], connection: JournalWriter) -> None:

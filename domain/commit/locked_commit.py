@@ -112,7 +112,7 @@ class LockedCommit:
         A command that is refused records nothing. One whose key is not new may find what it would begin, such as a
         payout, and raises whatever that leads to.
         """
-        self._decider.learn(self._decider.missing(attempt.guessed), ())
+        self._decider.assume_new(attempt.guessed)
         try:
             batch = self._decide(submissions, attempt.needed | attempt.guessed, attempt.commands)
         except psycopg.Error:

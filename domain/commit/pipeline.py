@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 import structlog
+from msgspec import Struct
 
 from domain.commit.decider import DecidedBatch, Decider, Submission, commands_of, own_streams_of, streams_of
 from domain.commit.loading import load_needed
@@ -32,7 +33,7 @@ class MissedGuess(Exception):
     """
 
 
-class Ahead(NamedTuple):
+class Ahead(Struct, frozen=True):
     """A batch decided ahead of the lock, with its rows as they will be sent."""
 
     submissions: Sequence[Submission]
@@ -97,7 +98,7 @@ class Pipeline:
         needed, own = streams_of(commands), own_streams_of(commands)
         try:
             load_needed(self._decider, commands, needed, self._reader)
-            self._decider.learn(self._decider.missing(own), ())
+            self._decider.assume_new(own)
             return self._decider.decide(submissions, needed | own)
         except Exception as error:  # noqa: BLE001
             # It is tried again under the lock, which classifies the error. The streams loaded here may contain events

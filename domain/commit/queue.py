@@ -48,7 +48,8 @@ class SubmissionQueue:
         self._waiting_bytes = 0
         self._last_commands = 0
         self._awaited = 1
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._stopping = False
 
     @property
@@ -79,7 +80,7 @@ class SubmissionQueue:
 
         Raises `JournalUnavailable` once stopping, and `Overloaded` if too many commands wait.
         """
-        with self._changed:
+        with self._lock:
             if self._stopping:
                 raise JournalUnavailable("stopping")
             waiting = self.waiting_commands
@@ -89,7 +90,7 @@ class SubmissionQueue:
             self._waiting_bytes += weight
             if len(commands) <= MAX_BATCH_COMMANDS or all_or_none or dry_run:
                 asked_at_seconds = monotonic() if asked_at_seconds is None else asked_at_seconds
-                self._put(Submission(commands, reply, all_or_none, dry_run, asked_at_seconds, weight))
+                self._put(commands, reply, all_or_none, dry_run, asked_at_seconds, weight)
             else:
                 self._later_commands += len(commands)
                 last = partial(self._reply_to_last, reply, weight)
@@ -102,7 +103,7 @@ class SubmissionQueue:
 
         During the commit `committing`: many commands, or nothing once it is done. Nothing once stopping, too.
         """
-        with self._changed:
+        with self._lock:
             self._awaited = MIN_COMMANDS_MEANWHILE if committing else 1
             while not self._enough_waits(committing):
                 self._changed.wait()
@@ -115,30 +116,31 @@ class SubmissionQueue:
 
     def collect_more(self, commands: int) -> list[Submission]:
         """Return the next submissions for a batch that has so many commands, without waiting for any."""
-        with self._changed:
+        with self._lock:
             return self._take(MAX_BATCH_COMMANDS - commands)
 
     def is_idle_for(self, seconds: float) -> bool:
         """Wait until something waits, for so long at most, and not at all once stopping; tell whether nothing came."""
-        with self._changed:
+        with self._lock:
             self._awaited = 1
-            self._changed.wait_for(lambda: self._enough_waits(None), seconds)
+            if not self._enough_waits(None):
+                self._changed.wait(seconds)
             return not self._waiting
 
     def is_over(self) -> bool:
         """Whether nothing more will come. If false, nothing was collected because `Patience` had answered it all."""
-        with self._changed:
+        with self._lock:
             return self._stopping and not self._waiting
 
     def close(self) -> None:
         """Take no more commands."""
-        with self._changed:
+        with self._lock:
             self._stopping = True
             self._changed.notify()
 
     def wake(self, _: "Future[None]") -> None:
         """Have `collect` look again, because a commit is done."""
-        with self._changed:
+        with self._lock:
             self._changed.notify()
 
     def _take(self, most: int) -> list[Submission]:
@@ -154,26 +156,34 @@ class SubmissionQueue:
         self._last_commands += commands
         return submissions
 
-    def _put(self, submission: Submission) -> None:
-        give_up_at = submission.asked_at_seconds + PATIENCE_SECONDS
-        answer = self._patience.answer(submission.reply, len(submission.commands), give_up_at)
-        self._waiting.append(submission._replace(reply=answer))
-        self._waiting_commands += len(submission.commands)
+    def _put(
+        self,
+        commands: Sequence[Command],
+        reply: Reply,
+        all_or_none: bool,
+        dry_run: bool,
+        asked_at_seconds: float,
+        weight: int,
+    ) -> None:
+        """Queue the members of a submission, to be answered in time."""
+        answer = self._patience.answer(reply, len(commands), asked_at_seconds + PATIENCE_SECONDS)
+        self._waiting.append(Submission(commands, answer, all_or_none, dry_run, asked_at_seconds, weight))
+        self._waiting_commands += len(commands)
         if self._waiting_commands >= self._awaited:
             self._changed.notify()
 
     def _put_later(self, submission: Submission) -> None:
-        with self._changed:
+        with self._lock:
             self._forget_later(len(submission.commands))
-            self._put(submission)
+            self._put(*submission)
 
     def _forget_later(self, commands: int) -> None:
-        with self._changed:
+        with self._lock:
             self._later_commands -= commands
 
     def _reply_to_last(self, reply: Reply, weight: int, results: Sequence[Result]) -> None:
         """Answer commands that were put part by part: until then all of them are kept."""
-        with self._changed:
+        with self._lock:
             self._waiting_bytes -= weight
         reply(results)
 

@@ -4,11 +4,12 @@ psycopg encodes a list element by element in Python. For the rows of a transfer 
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 from itertools import repeat
-from typing import NamedTuple
 
 import psycopg
+from msgspec import Struct
 from psycopg import postgres
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
@@ -20,7 +21,7 @@ _BIGINT_BYTES = 8
 _TEXT_OID, _BIGINT_OID, _BYTEA_OID = (postgres.types[name].oid for name in ("text", "int8", "bytea"))
 
 
-class Array(NamedTuple):
+class Array(Struct, frozen=True, gc=False):
     """An array as a parameter. The query must name its type, as in `%(streams)b::text[]`."""
 
     encoded: bytes
@@ -40,6 +41,16 @@ def text_array(elements: Iterable[str]) -> Array:
     """Return these texts as a `text[]`."""
     encoded = [element.encode() for element in elements]
     return _array(_TEXT_OID, len(encoded), _with_lengths(encoded))
+
+
+def word_array(words: Collection[str]) -> Array:
+    """Return words as a `text[]`. There must be few different ones in all: each is encoded once and kept."""
+    return _array(_TEXT_OID, len(words), map(_word, words))
+
+
+@cache
+def _word(word: str) -> bytes:
+    return b"".join(_with_lengths([word.encode()]))
 
 
 def bigint_array(elements: Sequence[int]) -> Array:

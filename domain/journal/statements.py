@@ -10,9 +10,10 @@ import select
 from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
+from msgspec import Struct
 from psycopg import Connection
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
@@ -26,6 +27,8 @@ BEGIN, COMMIT = "BEGIN", "COMMIT"
 
 _PARAMETER = re.compile(r"%(?:%|\((\w+)\)[bs]?)")
 _DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
+# Looking up a member of an enumeration calls a function.
+_TEXT, _BINARY = Format.TEXT, Format.BINARY
 _READ = select.POLLIN
 _WRITE = select.POLLOUT
 _READ_OR_WRITE = select.POLLIN | select.POLLOUT
@@ -49,7 +52,7 @@ class Statement:
         return f"${self.parameters.index(parameter) + 1}"
 
 
-class Bound(NamedTuple):
+class Bound(Struct, frozen=True):
     """A statement with the values of its parameters."""
 
     statement: Statement
@@ -68,15 +71,16 @@ class Statements:
         self._transformer = Transformer(connection)
         self._poll = select.poll()
         self._poll.register(self._pgconn.socket, _READ)
+        self._polled = _READ
 
     def run(self, bound: Bound) -> PGresult:
         """Send a statement, and return the answer. In no transaction, it is one of its own."""
         self._prepare(bound.statement)
         values, formats = _encoded(bound)
-        name, result_format = bound.statement.name, Format(bound.has_rows)
-        self._pgconn.send_query_prepared(name, values, formats, result_format)
-        (answer,) = self._replicated([self._only_answer()])
-        return answer
+        self._pgconn.send_query_prepared(bound.statement.name, values, formats, bound.has_rows)
+        answer = self._only_answer()
+        self.connection.require_replicated()
+        return _required(answer)
 
     def run_together(self, *several: Bound) -> list[PGresult]:
         """Send statements without waiting for their answers in between, and return these.
@@ -89,7 +93,7 @@ class Statements:
         encoded = list(map(_encoded, several))
         self._pgconn.enter_pipeline_mode()
         for bound, (values, formats) in zip(several, encoded, strict=True):
-            self._pgconn.send_query_prepared(bound.statement.name, values, formats, Format(bound.has_rows))
+            self._pgconn.send_query_prepared(bound.statement.name, values, formats, bound.has_rows)
         self._pgconn.pipeline_sync()
         self._flush()
         answers = [self._answer() for _ in several]
@@ -186,7 +190,9 @@ class Statements:
                 self._pgconn.notify_handler(notification)
 
     def _wait(self, events: int) -> int:
-        self._poll.modify(self._pgconn.socket, events)
+        if events != self._polled:
+            self._poll.modify(self._pgconn.socket, events)
+            self._polled = events
         while not (found := self._poll.poll(HUNG_SECONDS * 1000)):
             self.connection.require_server()
         ((_, ready),) = found
@@ -208,14 +214,12 @@ def statements_of(connection: Connection[Any]) -> Statements:
 
 def _encoded(bound: Bound) -> tuple[list[Any], list[int]]:
     """Return the values and their formats, in the order of the statement's parameters."""
-    values: list[bytes | None] = []
-    formats: list[int] = []
-    for name in bound.statement.parameters:
-        value = bound.values[name]
-        is_array = type(value) is Array
-        values.append(value.encoded if is_array else None if value is None else str(value).encode())
-        formats.append(Format.BINARY if is_array else Format.TEXT)
-    return values, formats
+    given = [bound.values[name] for name in bound.statement.parameters]
+    values = [
+        value.encoded if type(value) is Array else None if value is None else str(value).encode()
+        for value in given
+    ]
+    return values, [_BINARY if type(value) is Array else _TEXT for value in given]
 
 
 def _required(result: PGresult | None) -> PGresult:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 
-from domain.journal.arrays import bigint_array, bytea_array, text_array
+from domain.journal.arrays import bigint_array, bytea_array, text_array, word_array
 from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.journal.reader import LOAD, MOVEMENTS, MissedEvent, Row, read_aggregates, whole_rows
@@ -51,6 +51,7 @@ _APPEND = Statement("append", _SQL["append"])
 _ANNOUNCE = Statement("announce", _SQL["announce"])
 _STORED_AFTER = Statement("stored_after", _SQL["stored_after"])
 _FENCES = Statement("fences", _SQL["fences"])
+_IDLE = TransactionStatus.IDLE
 
 
 class Rows(NamedTuple):
@@ -91,7 +92,7 @@ class Rows(NamedTuple):
             "announces": True,
             "streams": text_array(self.streams),
             "versions": bigint_array(self.versions),
-            "topics": text_array(self.topics),
+            "topics": word_array(self.topics),
             "states": bytea_array(self.states),
             "shares": bigint_array(self.shares),
         }
@@ -141,6 +142,7 @@ class JournalWriter:
     ) -> None:
         self._database = database
         self._application_name = application_name
+        self._channel = database.journal_channel
         self._timekeeping = timekeeping
         self._statements: Statements | None = None
         self._overdue_at: float | None = None
@@ -225,11 +227,15 @@ class JournalWriter:
         nothing was recorded. An error may come after the commit took place, and `contains` then tells. After an
         `IntegrityError` nothing was recorded.
         """
-        with self._asking(values) as statements:
-            if statements.connection.pgconn.transaction_status != TransactionStatus.IDLE:
+        self._overdue_at = _overdue_at(values)  # by hand: `_asking` calls ten functions more
+        try:
+            statements = self._statements or self._connect()
+            if statements.connection.pgconn.transaction_status != _IDLE:
                 raise AssertionError("what is appended within another transaction is not committed by itself")
             appending = self._appending(values)
             return self._is_appended(appending, statements.run(appending))
+        finally:
+            self._overdue_at = None
 
     def append_locked(self, values: Mapping[str, Any]) -> None:
         """Append rows in the transaction that `lock` began, and ask for its commit. One round trip.
@@ -248,7 +254,7 @@ class JournalWriter:
     def announce(self) -> None:
         """Tell followers how far the journal is."""
         with self._asking() as statements:
-            statements.run(Bound(_ANNOUNCE, {"channel": self._database.journal_channel}))
+            statements.run(Bound(_ANNOUNCE, {"channel": self._channel}))
         self._announced()
 
     def contains(self, rows: Rows) -> bool:
@@ -287,7 +293,7 @@ class JournalWriter:
         now = monotonic()
         wanted = {
             **values,
-            "channel": self._database.journal_channel,
+            "channel": self._channel,
             "limit": self._timekeeping.max_difference_seconds,
             "age_seconds": now - values["read_at_seconds"],
             "announces": now >= self._announce_at,
@@ -313,8 +319,7 @@ class JournalWriter:
     @contextmanager
     def _asking(self, values: Mapping[str, Any] | None = None) -> Iterator[Statements]:
         """Yield the connection, opened if need be, for one question, and note when the answer is overdue."""
-        events = values["last"] - values["after"] if values else 0
-        self._overdue_at = monotonic() + OVERDUE_SECONDS + events / APPENDED_EVENTS_PER_SECOND
+        self._overdue_at = _overdue_at(values)
         try:
             yield self._statements or self._connect()
         finally:
@@ -330,10 +335,16 @@ class JournalWriter:
         return self._statements
 
 
+def _overdue_at(values: Mapping[str, Any] | None) -> float:
+    """Return when the answer to a question is overdue that is asked now, by the monotonic clock."""
+    events = values["last"] - values["after"] if values else 0
+    return monotonic() + OVERDUE_SECONDS + events / APPENDED_EVENTS_PER_SECOND
+
+
 def _loading(streams: Collection[str]) -> Bound:
-    wanted = {"streams": text_array(streams), "snapshot_topics": text_array(TOPICS)}
+    wanted = {"streams": text_array(streams), "snapshot_topics": word_array(TOPICS)}
     return Bound(_LOAD, wanted, has_rows=True)
 
 
 def _missing(span: Span) -> Bound:
-    return Bound(_MISSED, {**span._asdict(), "movements": text_array(MOVEMENTS)}, has_rows=True)
+    return Bound(_MISSED, {**span._asdict(), "movements": word_array(MOVEMENTS)}, has_rows=True)

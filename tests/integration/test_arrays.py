@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.journal.arrays import Array, bigint_array, bytea_array, text_array
+from domain.journal.arrays import Array, bigint_array, bytea_array, text_array, word_array
 from domain.journal.database import Database
 
 pytestmark = pytest.mark.integration
@@ -28,6 +28,7 @@ def test_what_is_sent_is_read(
     database: Database, texts: list[str], numbers: list[int], pieces: list[bytes]
 ) -> None:
     assert read_back(database, "text[]", text_array(texts)) == texts
+    assert read_back(database, "text[]", word_array(texts)) == texts
     assert read_back(database, "bigint[]", bigint_array(numbers)) == numbers
     assert read_back(database, "bytea[]", bytea_array(pieces)) == pieces
 
