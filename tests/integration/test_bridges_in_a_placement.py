@@ -191,6 +191,7 @@ def test_the_doctor_compares_ledgers_of_two_installations(placement: Placement) 
             headers={"Idempotency-Key": uuid4().hex},
         )
         assert by_hand.status_code == 201
+    eventually(lambda: between(databases, 60.0).findings != [])
     (finding,) = between(databases, 60.0).findings
     assert (finding.code, finding.examples) == ("bridge_unbalanced", ("east-book and west-book: 5 of USD/2",))
     assert [command.rpartition(" ")[2] for command in finding.commands] == ["east-book", "west-book"]
