@@ -363,14 +363,19 @@ def test_a_bridge_into_an_installation_that_is_not_named_says_so(
         path = f"/v1/ledgers/{sender}/payouts/{made.json()['id']}"
         query: dict[str, Any] = {"payout_seconds": 0, "order": "desc", "page_size": 1000}
 
-        def of_bridge() -> dict[str, Any]:
-            listed = client.get("/v1/stuck", params=query).json()["data"]
-            return next((item for item in listed if item["resource"] == path), {})
+        found: dict[str, Any] = {}
 
-        eventually(lambda: of_bridge().get("remedy") in ("ask_provider", "start_worker"))
+        def is_listed(*remedies: str) -> bool:
+            nonlocal found
+            listed = client.get("/v1/stuck", params=query).json()["data"]
+            found = next((item for item in listed if item["resource"] == path), {})
+            return found.get("remedy") in remedies
+
+        eventually(lambda: is_listed("ask_provider", "start_worker"))
         with service.placement.database(HOME).connect("test") as home:
             take(home, "north", [receiver])
-            unnamed = of_bridge()
+            eventually(lambda: is_listed("name_installation"))
+            unnamed = found
             operation = client.get(f"/v1/ledgers/{sender}/operations/to-nowhere").json()
             correlation_id = operation["correlation_id"]
             told = [
