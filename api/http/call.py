@@ -1,6 +1,6 @@
 """A request once it is judged, as handlers get it."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from api.http.consistency import Prefer, preferences
 from api.http.cursors import encode_cursor
+from api.http.responses import Answer, Streamed
 from api.http.spanning.shown_positions import mapped_place
 from api.security.keys import Key
 from api.service.installations import Installations
@@ -68,3 +69,7 @@ class Call(Struct, Generic[QueryT, BodyT], frozen=True):
         if self.positions is not None:
             place = mapped_place(place, self.positions.shown)
         return encode_cursor(self.list_id, place)
+
+
+Handler = Callable[[Call[Any, Any]], Awaitable[Answer | Streamed]]
+"""What answers the requests of a route."""

@@ -29,7 +29,7 @@ from api.http.body import (
     require_storable,
     require_uncoded,
 )
-from api.http.call import Call
+from api.http.call import Call, Handler
 from api.http.cursors import decode_cursor, list_identity
 from api.http.declaration import OVERSEER, Concerns, Declaration
 from api.http.fields import body_errors, query_errors
@@ -55,14 +55,8 @@ from api.http.responses import (
     unless_unchanged,
 )
 from api.http.spanning.asking import Told, ask_all
+from api.http.spanning.moved_ledgers import serve_moved
 from api.http.spanning.naming import chosen, places_of
-from api.http.spanning.shown_positions import (
-    mapped_place,
-    names_position,
-    own_query,
-    show_refusal,
-    shown_answer,
-)
 from api.http.spanning.spans import Spans
 from api.problems import Forbidden, InvalidShape, Unauthenticated, UnsupportedMediaType
 from api.security.keys import EVERY_LEDGER, NOBODY, Key
@@ -71,19 +65,13 @@ from api.service.installations import Installations
 from api.service.key_cache import KNOWN_FOR_SECONDS
 from api.service.replica import Replica
 from api.service.service import Service
-from domain.journal.shown_positions import ShownPositions
 from domain.model.errors import JournalUnavailable, LedgerError
 from domain.model.events import Context
 
 Declared = ParamSpec("Declared")
 
 MAX_QUERY_PARAMETERS = 100
-
-
 _BEGINNINGS = re.compile(r"(?:^|,)[ \t]*(?:Bearer|Basic|Digest|Negotiate)(?=[ \t,]|$)", re.IGNORECASE)
-
-
-Handler = Callable[[Call[Any, Any]], Awaitable[Answer | Streamed]]
 
 
 class Endpoint:
@@ -189,54 +177,7 @@ class Endpoint:
         handle = self._handle if call.service.replica is None else self._handle_from_copy
         if ledger is None or not call.service.may_have_moved(ledger):
             return handle(call)
-        return self._serve_moved(call, ledger, handle)
-
-    async def _serve_moved(self, call: Call[Any, Any], ledger: str, handle: Handler) -> Answer | Streamed:
-        """Return the answer for a ledger that may have moved, in the positions that it shows if it has.
-
-        A copy may replay a whole move between two reads. So it is asked once more after an answer for a ledger that had
-        not moved: what it has replayed until then, the answer may reflect.
-        """
-        is_copy = call.service.replica is not None
-        if not is_copy or call.cursor_position is not None or names_position(call.query):
-            positions, absence = await call.service.present_positions(ledger)
-            if positions is not None:
-                return await self._serve_shown(call, handle, positions, absence)
-        if not is_copy:
-            return await handle(call)
-        answer, refusal = None, None
-        try:
-            answer = await handle(call)
-        except LedgerError as error:
-            refusal = error
-        positions, absence = await call.service.present_positions(ledger)
-        if positions is not None:
-            return await self._serve_shown(call, handle, positions, absence)
-        if refusal is not None:
-            raise refusal
-        assert answer is not None
-        return answer
-
-    async def _serve_shown(
-        self,
-        call: Call[Any, Any],
-        handle: Handler,
-        positions: ShownPositions,
-        absence: LedgerError | None,
-    ) -> Answer | Streamed:
-        """Return the answer for a ledger that has moved, in the positions that it shows."""
-        if absence is not None:
-            show_refusal(absence, positions, call.service.position())
-            raise absence
-        head = call.service.position()
-        place = mapped_place(call.cursor_position, positions.own)
-        query = own_query(call.query, positions)
-        try:
-            answer = await handle(replace(call, query=query, cursor_position=place, positions=positions))
-        except LedgerError as refusal:
-            show_refusal(refusal, positions, head)
-            raise
-        return shown_answer(answer, positions)
+        return serve_moved(call, ledger, handle)
 
     async def _serve_where_placed(self, call: Call[Any, Any], scope: Scope) -> Answer | Streamed:
         """Return the answer of the installation that holds the ledger, which may have moved a moment ago."""
