@@ -86,6 +86,13 @@ class Both(Holders):
         assert ended.state == state, ended.history
         return ended
 
+    def await_listed(self, count: int) -> Instant:
+        """Wait until so many payouts of east are listed as due. Return a time at which they are."""
+        shares = [Share("bridge", "", count)]
+        with self.east.database.connect("test payouts") as connection:
+            eventually(lambda: len(list_due_payouts(connection, system_clock(), shares, {}).found) == count)
+        return system_clock()
+
     def balance(self, side: Side, address: str = "alice") -> int:
         return side.application.account(side.name, address)[0].balance
 
@@ -170,8 +177,9 @@ def test_what_is_handed_over_while_the_payer_looks_is_taken_in_hand_once(
     both: Both, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The read model may show it before the payer that looks knows that it is in hand."""
-    is_submitted, may_answer = threading.Event(), threading.Event()
-    sent: list[Payout] = []
+    is_submitted, may_look, may_answer = threading.Event(), threading.Event(), threading.Event()
+    sent = both.send("one", 10)
+    now = both.await_listed(1)
 
     class Slow(BridgeProvider):
         patience_seconds = 60.0
@@ -181,24 +189,25 @@ def test_what_is_handed_over_while_the_payer_looks_is_taken_in_hand_once(
             assert may_answer.wait(60.0)
             return super().submit(order)
 
-    def handed_over_meanwhile(connection: Any, now: Any, *more: Any) -> Any:
-        if sent:
-            return list_due_payouts(connection, now, *more)
-        sent.append(both.send("one", 10))
-        eventually(lambda: bool(list_due_payouts(connection, system_clock(), *more).found))
-        due = list_due_payouts(connection, system_clock(), *more)
-        payer.hand_over(sent[0])
-        assert is_submitted.wait(60.0)
+    def handed_over_meanwhile(connection: Any, _: Any, *more: Any) -> Any:
+        assert may_look.wait(60.0)
+        due = list_due_payouts(connection, now, *more)
+        if not is_submitted.is_set():
+            assert [found.id for found in due.found] == [sent.id]
+            payer.hand_over(sent)
+            assert is_submitted.wait(60.0)
         return due
 
-    with paying(both, provider=Slow(Siblings(both))) as payer:
-        monkeypatch.setattr(payer, "_is_quiet", lambda connection: False)
-        monkeypatch.setattr("projections.process_managers.payer.list_due_payouts", handed_over_meanwhile)
+    monkeypatch.setattr(Payer, "_is_quiet", lambda self, connection: False)
+    monkeypatch.setattr("projections.process_managers.payer.list_due_payouts", handed_over_meanwhile)
+    with paying(both, provider=Slow(Siblings(both))) as payer, ExitStack() as at_end:
+        at_end.callback(may_answer.set)
+        may_look.set()
         eventually(is_submitted.is_set)
         (lane,) = payer._lanes.all()
         eventually(lane._queue.empty)
         may_answer.set()
-        both.await_end(sent[0], "completed")
+        both.await_end(sent, "completed")
         eventually(lambda: not payer._in_hand)
         assert payer._looking.is_alive() and all(thread.is_alive() for thread in lane._threads)
 
@@ -206,8 +215,9 @@ def test_what_is_handed_over_while_the_payer_looks_is_taken_in_hand_once(
 def test_more_may_be_handed_over_while_the_payer_looks_than_there_is_room_for(
     both: Both, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may_answer = threading.Event()
-    sent: list[Payout] = []
+    may_look, may_answer = threading.Event(), threading.Event()
+    sent = [both.send(f"many-{n}") for n in range(2 * IN_HAND_FOR_EACH_CALL)]
+    now = both.await_listed(len(sent))
     looked: list[int] = []
 
     class Slow(BridgeProvider):
@@ -218,12 +228,8 @@ def test_more_may_be_handed_over_while_the_payer_looks_than_there_is_room_for(
             assert may_answer.wait(60.0)
             return super().submit(order)
 
-    def handed_over_meanwhile(connection: Any, now: Any, *more: Any) -> Any:
-        if not sent:
-            sent.extend(both.send(f"many-{n}") for n in range(2 * IN_HAND_FOR_EACH_CALL))
-            wanted: Any = system_clock(), [Share("bridge", "", len(sent))], {}
-            eventually(lambda: len(list_due_payouts(connection, *wanted).found) == len(sent))
-            now = system_clock()
+    def handed_over_meanwhile(connection: Any, _: Any, *more: Any) -> Any:
+        assert may_look.wait(60.0)
         due = list_due_payouts(connection, now, *more)
         if not looked:
             listed = {found.id for found in due.found}
@@ -233,9 +239,11 @@ def test_more_may_be_handed_over_while_the_payer_looks_than_there_is_room_for(
         looked.append(len(due.found))
         return due
 
-    with paying(both, provider=Slow(Siblings(both))) as payer:
-        monkeypatch.setattr(payer, "_is_quiet", lambda connection: False)
-        monkeypatch.setattr("projections.process_managers.payer.list_due_payouts", handed_over_meanwhile)
+    monkeypatch.setattr(Payer, "_is_quiet", lambda self, connection: False)
+    monkeypatch.setattr("projections.process_managers.payer.list_due_payouts", handed_over_meanwhile)
+    with paying(both, provider=Slow(Siblings(both))) as payer, ExitStack() as at_end:
+        at_end.callback(may_answer.set)
+        may_look.set()
         eventually(lambda: len(looked) > 2)
         assert looked[:3] == [IN_HAND_FOR_EACH_CALL, 0, 0]
         assert len(payer._in_hand) == 2 * IN_HAND_FOR_EACH_CALL
