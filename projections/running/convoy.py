@@ -332,7 +332,6 @@ class Convoy:
             pause_seconds = linger_seconds(
                 member.projection,
                 step.batch,
-                step.rate_events_per_second,
                 took_seconds=ended_at - began_at,
                 is_wanted=began_at < member.wanted_until,
             )

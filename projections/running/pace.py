@@ -8,9 +8,9 @@ FIRST_BATCH_EVENTS = 500
 
 # A batch costs some milliseconds of the processors, however few events it has. So events are collected for a moment:
 # for the shorter one if somebody waits for the rows. At 500 transfers/s the longer one takes a third of the processor
-# time. It also applies when many events come: otherwise a projector that follows each of them takes as much of the
-# machine as the writers. The lag is at most this long, and what a batch takes. With half as long again, turns hold the
-# processors for so long that the slowest answers over HTTP take twice as long.
+# time. The more events come, the longer they collect, up to the longer one: otherwise a projector that follows each of
+# them takes as much of the machine as the writers. The lag is at most this long, and what a batch takes. With half as
+# long again, turns hold the processors for so long that the slowest answers over HTTP take twice as long.
 LINGER_SECONDS = 0.005
 LONG_LINGER_SECONDS = 0.08
 LAG_SECONDS = 0.095
@@ -21,6 +21,7 @@ JOIN_SECONDS = 0.02
 """Whoever is due so soon advances with others that are due. Else one who was waited for keeps a rhythm of its own."""
 
 BUSY_EVENTS_PER_SECOND = 3_000
+"""From this rate on, events collect for the longer moment even if somebody waits for the rows."""
 
 HEAR_SECONDS = 0.025
 """How often announcements are heard while events collect. Hearing each by itself takes 50 µs."""
@@ -50,18 +51,16 @@ class BatchSize:
 
 
 def linger_seconds(
-    projection: Projection,
-    batch: EventBatch,
-    rate_events_per_second: float,
-    *,
-    took_seconds: float,
-    is_wanted: bool,
+    projection: Projection, batch: EventBatch, *, took_seconds: float, is_wanted: bool
 ) -> float:
     """Return how long to let events collect, from when a batch was begun that reached the head of the journal.
 
     `took_seconds` is how long it took to write the batch.
     """
-    is_wanted = is_wanted or (projection.name in ACTED_ON and bool(batch.events))
-    if not is_wanted or rate_events_per_second > BUSY_EVENTS_PER_SECOND:
+    if not is_wanted and not (projection.name in ACTED_ON and batch.events):
         return max(LONG_LINGER_SECONDS, LAG_SECONDS - took_seconds)
-    return min(LONG_LINGER_SECONDS, max(LINGER_SECONDS, projection.linger_seconds))
+    shortest_seconds = max(LINGER_SECONDS, projection.linger_seconds)
+    # By what this batch had, not by an average: whoever waits just after a busy moment need not wait for long.
+    return min(
+        LONG_LINGER_SECONDS, max(shortest_seconds, (batch.upto - batch.after) / BUSY_EVENTS_PER_SECOND)
+    )

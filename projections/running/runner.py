@@ -235,7 +235,7 @@ class Runner:
             if batch.upto == standing.head:
                 took_seconds, is_wanted = ended_at - began_at, bool(batch.events)
                 seconds = linger_seconds(
-                    self.projection, batch, rate, took_seconds=took_seconds, is_wanted=is_wanted
+                    self.projection, batch, took_seconds=took_seconds, is_wanted=is_wanted
                 )
                 self._stop.wait(max(0.0, began_at + seconds - monotonic()))
 
