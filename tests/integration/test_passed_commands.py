@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 import pytest
+import uvloop
 
 from api.service.committing import door, passing, taking
 from api.service.committing.door import Door, inherited, make_door, opened
@@ -134,8 +135,8 @@ class Silent:
 
 
 def run(test: Any) -> Any:
-    """Run a test in an event loop."""
-    return asyncio.run(test)
+    """Run a test in an event loop, of the kind that the service has."""
+    return uvloop.run(test)
 
 
 def test_answers_are_those_of_one_process(database: Database) -> None:

@@ -8,7 +8,9 @@ A knock names the release. If the code was replaced beneath a running supervisor
 of another release than the others, and what they say to each other might be misread. So it is not let in.
 """
 
+import asyncio
 import socket
+from collections.abc import Callable
 from typing import NamedTuple
 
 from domain.release import RELEASE
@@ -66,3 +68,15 @@ def opened(inside: socket.socket) -> list[socket.socket]:
                 found.append(end)
             else:
                 end.close()
+
+
+async def converse(end: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> None:
+    """Have a protocol speak and listen at one end of a pair from here on.
+
+    uvloop closes the descriptor when the connection ends, but makes `end` give it up only if the connection was made
+    before. If the other end is closed already, `end` would close the descriptor a second time, and by then it may be
+    that of another connection.
+    """
+    transport, _ = await asyncio.get_running_loop().create_unix_connection(protocol, sock=end)
+    if transport.is_closing():
+        end.detach()

@@ -21,7 +21,7 @@ from typing import NamedTuple, cast
 
 import structlog
 
-from api.service.committing.door import knock
+from api.service.committing.door import converse, knock
 from api.service.committing.messages import BEAT, Answered, Asked, Incoming, encode
 from domain.commit.decider import Reply, Result
 from domain.commit.interface import Commit
@@ -164,7 +164,7 @@ class Way(asyncio.Protocol):
         self._number = 0
         self._incoming = Incoming()
         self._transport: asyncio.Transport | None = None
-        self._connecting: asyncio.Task[object] | None = None
+        self._conversing: asyncio.Task[None] | None = None
         self._looks = 0
         self._is_looking = False
         self._stopping = False
@@ -264,8 +264,7 @@ class Way(asyncio.Protocol):
         except OSError:
             self._knock_again()
             return
-        connecting = self._loop.create_unix_connection(lambda: self, sock=end)
-        self._connecting = self._loop.create_task(connecting)
+        self._conversing = self._loop.create_task(converse(end, lambda: self))
 
     def _knock_again(self) -> None:
         if not self._stopping:

@@ -12,7 +12,7 @@ from typing import cast
 
 import structlog
 
-from api.service.committing.door import opened
+from api.service.committing.door import converse, opened
 from api.service.committing.messages import BEAT, Answered, Asked, Incoming, encode, tellable
 from api.service.committing.passing import HUNG_SECONDS
 from domain.commit.decider import Result
@@ -46,7 +46,7 @@ class Committer:
     def _open(self) -> None:
         for end in opened(self._inside):
             other = partial(Other, self._loop, self._commits, self._others)
-            task = self._loop.create_task(self._loop.create_unix_connection(other, sock=end))
+            task = self._loop.create_task(converse(end, other))
             self._taking.add(task)
             task.add_done_callback(self._taking.discard)
 
