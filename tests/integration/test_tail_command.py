@@ -97,12 +97,15 @@ def test_it_goes_on_after_a_lost_connection_without_a_gap(database: Database, ow
     sessions = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = ANY(%s)"
     names = (["tallystick tail"],)
 
-    def connected() -> int:
-        return len(owner.execute(f"SELECT pid {sessions}".encode(), names).fetchall())
-
     with following(database, "--json", "--after", "0") as (process, lines), running(database) as ledger:
+
+        def is_connected() -> bool:
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            return len(owner.execute(f"SELECT pid {sessions}".encode(), names).fetchall()) == 1
+
+        eventually(lambda: bool(lines))  # a connection that is lost at the start ends it
         for number in range(3):
-            eventually(lambda: connected() == 1)
+            eventually(is_connected)
             assert ledger.perform(transfer("a", "b", 1, key=f"before {number}")).recorded
             owner.execute(f"SELECT pg_terminate_backend(pid, 5000) {sessions}".encode(), names)
             assert ledger.perform(transfer("a", "b", 1, key=f"after {number}")).recorded
