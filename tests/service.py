@@ -53,6 +53,11 @@ class Service:
                 continue
         return found
 
+    @property
+    def tracebacks(self) -> list[str]:
+        """The lines of its log that tell of an error nobody expected."""
+        return [line for line in self.output if '"exception": ' in line]
+
     def stop(self) -> int:
         """Stop it as an operator does. Return its exit status."""
         if self.process.poll() is None:

@@ -38,6 +38,7 @@ class Load:
         self._stop = threading.Event()
         self.answers: list[Answer] = []
         self.faults: list[str] = []
+        """Answers that nobody expects, and errors in the service's log that nobody expects."""
         self._threads = [threading.Thread(target=self._client, args=(n,)) for n in range(CLIENTS)]
 
     def __enter__(self) -> "Load":
@@ -50,6 +51,7 @@ class Load:
         for thread in self._threads:
             thread.join(GIVE_UP_SECONDS + 30)
         assert not any(thread.is_alive() for thread in self._threads)
+        self.faults += self._service.tracebacks
 
     def _client(self, number: int) -> None:
         chance = random.Random(number)
