@@ -101,34 +101,21 @@ def _in_short(text: bytes, texts: Mapping[bytes, bytes]) -> bytes:
 def whole_states(stored: Sequence[StoredState]) -> list[bytes]:
     """Return states whole. Each text is looked for once in all of them, which takes half the time: 1 µs a state."""
     shorts: list[bytes] = []
-    envelopes: list[bytes] = []
-    shared_by: bytes | None = None  # the state that has the last of the envelopes
-    places: list[int] = []  # for each state, which envelope it has; -1 for none
+    envelope = b""
+    shared_by: bytes | None = None  # the state that has the envelope
     for state, shares, base in stored:
-        place, short = -1, state
         if shares is None:
-            short = b""
-        elif shares > 0:
-            if base is not None and base != shared_by:
-                shared_by = base
-                envelopes.append(_envelope_in(base))
-            place = -1 if base is None else len(envelopes) - 1
-        elif ENVELOPE not in state:
-            before, _, rest = state.partition(_BEGIN)
-            envelope, end, data = rest.partition(_END)
-            if end and _END not in before and _BEGIN not in envelope:
-                place, short, shared_by = len(envelopes), before + ENVELOPE + data, state
-                envelopes.append(_BEGIN + envelope + _END)
-        shorts.append(short)
-        places.append(place)
-    envelopes = _all_in_full(envelopes)
-    whole: list[bytes] = []
-    for (state, shares, _), short, place in zip(stored, _all_in_full(shorts), places, strict=True):
-        if shares is None:
-            whole.append(state)
+            shorts.append(b"")
+        elif shares > 0 and base is not None:
+            if base is not shared_by:
+                shared_by, envelope = base, _envelope_in(base)
+            shorts.append(state.replace(ENVELOPE, envelope))
         else:
-            whole.append(short if place < 0 else short.replace(ENVELOPE, envelopes[place]))
-    return whole
+            shorts.append(state)
+    return [
+        state if shares is None else whole
+        for (state, shares, _), whole in zip(stored, _all_in_full(shorts), strict=True)
+    ]
 
 
 def whole_data(state: bytes) -> bytes:

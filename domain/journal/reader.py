@@ -35,6 +35,9 @@ Row = tuple[str, int, str, bytes, int]
 StretchRow = tuple[str, int, str, bytes, int, int | None]
 """A row of `stored_events`: like `Row`, but with the state as it is stored; then `shares`."""
 
+SharedRow = tuple[str, int, None, bytes, int, int | None]
+"""A row of which only the envelope is wanted, which others share: like `StretchRow`, but without the topic."""
+
 StoredRow = tuple[str, int, str, bytes, int, int | None, bytes | None]
 """A row of `abbreviated_events`: like `Row`, but with the state as it is stored; then `shares`, and the stored state of
 the event whose envelope this one shares, None if it shares none."""
@@ -74,8 +77,8 @@ def whole_rows(stored: Iterable[StoredRow], most_bytes: int | None = None) -> li
     return rows
 
 
-def with_bases(connection: Connection[Any], rows: Sequence[StretchRow]) -> list[StoredRow]:
-    """Return rows of a range each with the stored state of the event whose envelope it shares.
+def with_bases(connection: Connection[Any], rows: Sequence[StretchRow | SharedRow]) -> list[StoredRow]:
+    """Return rows of a range each with the stored state of the event whose envelope it shares, without `SharedRow`s.
 
     They are in the order of positions. Few of them share the envelope of an event that is not among them.
     """
@@ -83,7 +86,11 @@ def with_bases(connection: Connection[Any], rows: Sequence[StretchRow]) -> list[
     lacking = {row[4] - row[5] for row in rows if row[5] and row[5] > 0}.difference(bases)
     if lacking:
         bases |= _SQL["states"].rows(connection, {"positions": list(lacking)}, prepare=True, binary=True)
-    return [(*row, bases.get(row[4] - row[5]) if row[5] else None) for row in rows]
+    return [
+        (stream, version, topic, state, position, shares, bases.get(position - shares) if shares else None)
+        for stream, version, topic, state, position, shares in rows
+        if topic is not None
+    ]
 
 
 class UnreadableAggregate:

@@ -10,7 +10,7 @@ not blamed on an event. The last attempt turns the poison events into dead lette
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, compress
+from itertools import chain
 from time import sleep
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -247,8 +247,7 @@ def _stored(connection: Connection[Any], wanted: Mapping[str, Any], *, fits: boo
     if not fits:
         return _SQL["events"].rows(connection, wanted, prepare=True, binary=True)
     rows = _SQL["stretch"].rows(connection, wanted, prepare=True, binary=True)
-    stored = with_bases(connection, [row[:-1] for row in rows])
-    return list(compress(stored, [is_wanted for *_, is_wanted in rows]))
+    return with_bases(connection, rows)
 
 
 def read_batch(connection: Connection[Any], projection: Projection, after: int, upto: int) -> EventBatch:

@@ -28,9 +28,9 @@ SELECT count(*), coalesce(sum(octet_length(state)) FILTER (WHERE shares = 0 OR :
 FROM abbreviated_events WHERE notification_id > %(after)s AND notification_id <= %(upto)s;
 
 -- name: stretch
--- As they are stored. Events that have an envelope of their own are among them, wanted or not: most events share one of
--- theirs, and to look it up for each of these takes twice the time of reading them.
-SELECT originator_id, originator_version, topic, state, notification_id, shares, :wanted
+-- As they are stored. Events that have an envelope of their own are among them, without a topic if they are not wanted:
+-- most events share one of theirs, and to look it up for each of these takes twice the time of reading them.
+SELECT originator_id, originator_version, CASE WHEN :wanted THEN topic END, state, notification_id, shares
 FROM abbreviated_events
 WHERE notification_id > %(after)s AND notification_id <= %(upto)s AND (shares = 0 OR :wanted)
 ORDER BY notification_id;

@@ -230,16 +230,31 @@ class Group:
     @contextmanager
     def _connect(self) -> Iterator[Connection[Any]]:
         """Yield a connection for rebuilding. It is kept for others, unless this one ends with an exception."""
+        connection = self._kept() or self._opened()
         try:
-            connection = self._idle.get_nowait()
-        except Empty:
-            connection = self._database.connect("tallystick rebuild")
-            self._connections.add(connection)
-        try:
-            open_session(connection)
             yield connection
         except BaseException:
-            self._connections.discard(connection)
-            connection.close()
+            self._close(connection)
             raise
         self._idle.put(connection)
+
+    def _kept(self) -> Connection[Any] | None:
+        """Return a connection that nobody uses, None if there is none. Those that the server has ended are left."""
+        with suppress(Empty):
+            while True:
+                connection = self._idle.get_nowait()
+                with suppress(*LOST):
+                    open_session(connection)
+                    return connection
+                self._close(connection)
+        return None
+
+    def _opened(self) -> Connection[Any]:
+        connection = self._database.connect("tallystick rebuild")
+        self._connections.add(connection)
+        open_session(connection)
+        return connection
+
+    def _close(self, connection: Connection[Any]) -> None:
+        self._connections.discard(connection)
+        connection.close()

@@ -248,3 +248,24 @@ def test_a_fault_that_passes_is_shown_until_it_has_passed(
         mended.set()
         ended = await_state(service, asked, "switched")
     assert (ended.equal, ended.last_error) == (True, None)
+
+
+def test_a_connection_that_ended_while_nobody_used_it_is_replaced(
+    database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, owner, 20)
+    ended: list[int] = []
+    errors_shown: set[str] = set()
+
+    def fill_and_end(connection: Connection[Any], *given: Any) -> None:
+        filling.fill(connection, *given)
+        if not ended:
+            ended.append(connection.info.backend_pid)
+            owner.execute("SELECT pg_terminate_backend(%s, 60000)", ended)
+
+    def report(rebuilds: Any) -> None:
+        errors_shown.update(asked.last_error for asked in rebuilds if asked.last_error)
+
+    monkeypatch.setattr(group, "fill", fill_and_end)
+    assert rebuild(database, "entries", report=report).equal
+    assert len(ended) == 1 and not errors_shown
