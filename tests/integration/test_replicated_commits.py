@@ -212,9 +212,8 @@ def test_a_repetition_is_answered_once_the_standby_has_what_it_repeats(
     command = transfer("a", "b", 7, key="k")
     with running(database) as other, ExitStack() as at_end:
         at_end.callback(want_standby, operator, "")  # or the other never ends
-        outcomes(
-            other.execute(transfer("a", "b", 1)).result()
-        )  # or its first session would wait for the standby, too
+        # Or its first session would wait for the standby, too.
+        outcomes(other.execute(transfer("a", "b", 1)).result())
         want_standby(operator, "nobody")
         first = ledger.execute(command)
         cut_short(operator, "tallystick writer")

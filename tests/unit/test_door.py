@@ -21,11 +21,12 @@ def test_who_speaks_with_a_process_that_is_gone_closes_no_descriptor_of_another(
         inside, outside = make_door()
         with inside, outside:
             inside.setblocking(False)
-            speaker = Committer(inside, {}) if is_inside else Way(outside)
             if is_inside:
                 knock(outside).close()
+            speaker = Committer(inside, {}) if is_inside else Way(outside)
             speaker.start()
-            for end in opened(inside) if not is_inside else ():
+            if not is_inside:
+                (end,) = opened(inside)
                 end.close()
             others: list[socket.socket] = []
             for _ in range(10):
